@@ -1,4 +1,4 @@
-"""Metrics: bits per byte, which compare with a compressor's, rows without a mistake, and the number of tokens."""
+"""Metrics: bits per byte, rows without a mistake, and the number of tokens."""
 
 import math
 from collections.abc import Sequence
@@ -54,9 +54,8 @@ class BitsPerByte(keras.metrics.Metric):
     ):
         super().__init__(name=name, dtype=dtype)
         self.token_bytes = np.asarray(token_bytes)
-        is_number = self.token_bytes.dtype.kind in "iuf"
-        is_some = is_number and self.token_bytes.ndim <= 1 and self.token_bytes.size > 0
-        if not is_some or not np.isfinite(self.token_bytes).all() or self.token_bytes.min() < 0:
+        are_numbers = self.token_bytes.dtype.kind in "iuf" and self.token_bytes.ndim <= 1 and self.token_bytes.size > 0
+        if not are_numbers or not np.isfinite(self.token_bytes).all() or self.token_bytes.min() < 0:
             raise ValueError(
                 f"BitsPerByte: token_bytes must be a number, or one for each token, none below 0. Got {token_bytes!r}."
             )
@@ -88,7 +87,7 @@ class BitsPerByte(keras.metrics.Metric):
 
     def get_config(self):
         """The constructor's arguments."""
-        return {"name": self.name, "dtype": self.dtype, "token_bytes": self.token_bytes.tolist()}
+        return {**super().get_config(), "token_bytes": self.token_bytes.tolist()}
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -133,10 +132,6 @@ class Tokens(keras.metrics.Metric):
     def result(self):
         """The count so far."""
         return ops.cast(self.carries * _CARRY + self.units, self.dtype)
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return {"name": self.name, "dtype": self.dtype}
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -190,12 +185,7 @@ class RowAccuracy(keras.metrics.Metric):
 
     def result(self):
         """The share so far; 0 before the first row."""
-        rows = self.rows.value
-        return self.right.value / ops.where(rows > 0, rows, ops.ones_like(rows))
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return {"name": self.name, "dtype": self.dtype}
+        return ops.divide_no_nan(self.right.value, self.rows.value)
 
 
 def token_byte_counts(tokenizer: Tokenizer) -> np.ndarray:

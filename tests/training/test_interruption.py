@@ -54,7 +54,7 @@ def test_fit_ends_after_the_batch_with_a_validated_epoch(moment, batches, capsys
     with stop_on_interrupt() as interruption:
         batch = 0 if moment == "on_test_batch_begin" else 2
         assert fit(PressCtrlC(moment, batch), interruption) == (batches, 1, 1)
-    assert interruption.is_asked_for
+    assert interruption.is_interrupted
     sentence = "\nStopping after this batch and a validation; press Ctrl-C again to stop at once.\n"
     assert capsys.readouterr().err == sentence
 

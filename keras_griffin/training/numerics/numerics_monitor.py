@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_griffin.models.training.optimizer import AdamW
 from keras_griffin.training.data.rest_of_epoch import RestOfEpoch
 from keras_griffin.training.numerics.decay_report import DecayReport
 from keras_griffin.training.numerics.layer_walk import LayerWalk, language_model_layers, walk_layers
@@ -118,7 +119,7 @@ class NumericsMonitor(keras.callbacks.Callback):
         for name in ("slow_channels", "slow_steps", "bounded_sqrt_hits") if self.reports else ():
             logs[name] = float(np.mean([getattr(report, name) for report in self.reports]))
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        if getattr(optimizer, "drop_nonfinite", False):
+        if isinstance(optimizer, AdamW) and optimizer.drop_nonfinite:
             logs["dropped"] = float(optimizer.dropped)
         return logs
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_griffin import backends
 from keras_griffin.training.data.rest_of_epoch import RestOfEpoch
-from keras_griffin.training.interruption import NotedSignals
+from keras_griffin.training.interruption import NotedSignals, StopOnInterrupt
 from keras_griffin.training.resuming.processes import Processes
 from keras_griffin.training.resuming.run_file import RunFile
 from keras_griffin.training.resuming.run_state import (
@@ -22,11 +22,11 @@ from keras_griffin.training.resuming.run_state import (
 
 
 class RunCourse:
-    """The course of a run: the callbacks of its `fit`, with the user's between two of its own.
+    """The callbacks of a run's `fit`, with the user's between two of its own.
 
     A save must include what the user's callbacks did with the same batch; a restore must happen before some of them
-    begin, and after others have. So one callback runs before them and one after. `fit` resumes at the batch `start` of
-    `epoch`, or not at all if a callback ended the run: `is_stopped`.
+    begin, and after others have. `fit` resumes at the batch `start` of `epoch`, or not at all if a callback ended the
+    run: `is_stopped`.
     """
 
     def __init__(
@@ -60,17 +60,17 @@ class RunCourse:
         self._write(self.step, arrays, {**place, "first_epoch": self.first_epoch, "callbacks": states})
 
     def agree(self, model: keras.Model) -> bool:
-        """Stop every process if one must stop; return whether `stop_on_interrupt` asked one of them to."""
-        is_asked = any(getattr(callback, "is_asked_for", False) for callback in self.others)
-        received, is_stopping, is_asked_for = self._processes.largest(
-            self.noted.received or 0, int(model.stop_training), int(is_asked)
+        """Stop every process if one must stop; return whether Ctrl-C stops one, by `stop_on_interrupt`."""
+        interrupted = any(callback.is_interrupted for callback in self.others if isinstance(callback, StopOnInterrupt))
+        received, is_stopping, is_interrupted = self._processes.largest(
+            self.noted.received or 0, int(model.stop_training), int(interrupted)
         )
         # Never clear it: a signal may have arrived since.
         if received:
             self.noted.received = received
         if is_stopping:
             model.stop_training = True
-        return bool(is_asked_for)
+        return bool(is_interrupted)
 
     def close_logs(self) -> None:
         """Close the files that `fit` leaves open when an exception ends it."""
@@ -151,20 +151,20 @@ class _After(keras.callbacks.Callback):
             return
         course.agree(self.model)
         self._is_cut = self.model.stop_training
-        is_asked_for = course.noted.received is not None
-        if self._is_cut or is_asked_for or course.step - self._saved_step >= course.save_every:
+        is_signalled = course.noted.received is not None
+        if self._is_cut or is_signalled or course.step - self._saved_step >= course.save_every:
             course.save(self.model, self._epoch, done)
             self._saved_step = course.step
-        if is_asked_for:
+        if is_signalled:
             course.noted.end()
 
     def on_epoch_end(self, epoch, logs=None):
         """Save the end of an epoch, unless it was cut short."""
         course = self._course
-        is_asked_for = course.agree(self.model)
+        is_interrupted = course.agree(self.model)
         if not self._is_cut:
             # After the Ctrl-C of `stop_on_interrupt` the run may resume; if another callback ended it, it may not.
-            course.save(self.model, epoch + 1, 0, is_stopped=self.model.stop_training and not is_asked_for)
+            course.save(self.model, epoch + 1, 0, is_stopped=self.model.stop_training and not is_interrupted)
             self._saved_step = course.step
         if course.noted.received is not None:
             course.noted.end()

@@ -4,7 +4,7 @@ import statistics
 import numpy as np
 import pytest
 
-from keras_griffin.tasks import LIST_OPERATIONS_TOKENS, list_operations
+from experiments.data.list_operations import LIST_OPERATIONS_TOKENS, list_operations
 
 pytestmark = pytest.mark.any_backend
 
@@ -76,7 +76,6 @@ def test_the_row_of_the_docstring():
         ({"min_length": 16.0}, "list_operations: min_length must be an integer of at least 5. Got 16.0."),
         ({"max_depth": 0}, "list_operations: max_depth must be an integer of at least 1. Got 0."),
         ({"max_arguments": 1}, "list_operations: max_arguments must be an integer of at least 2. Got 1."),
-        ({"seed": -1}, "list_operations: seed must be an integer of at least 0, or a list of such. Got -1."),
         (
             {"max_depth": 1},
             "list_operations: lists of min_length to length tokens must not be rare. Got min_length 16, length 128, "

@@ -1,7 +1,4 @@
-"""A small run that is cut off, for test_resume.py and test_keras_callbacks.py, which import it.
-
-As a program, `cut_off_run.py FOLDER SECONDS_PER_STEP`, it trains until it is killed.
-"""
+"""A small run to cut off. As a program, `cut_off_run.py FOLDER SECONDS_PER_STEP`, it trains until it is killed."""
 
 import json
 import os
@@ -52,6 +49,7 @@ def held_out():
 
 def fit(folder, model, callbacks=(), epochs=EPOCHS, **options):
     """Begin or go on."""
+    Path(folder).mkdir(exist_ok=True)
     log = keras.callbacks.CSVLogger(Path(folder) / "log.csv")
     run = ResumableRun(Path(folder) / "run", save_every=SAVE_EVERY)
     options = {"validation_data": held_out(), "verbose": 0, **options}
