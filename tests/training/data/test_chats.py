@@ -6,7 +6,6 @@ import pytest
 from keras_griffin.tokenizers import ByteTokenizer
 from keras_griffin.training import PackedDocuments, read_chats
 from keras_griffin.training.data.chats import Chats
-from keras_griffin.training.data.packed_rows import check_weights
 
 pytestmark = pytest.mark.any_backend
 
@@ -66,7 +65,6 @@ def test_packed_rows_keep_the_weights(path):
 def test_weights_that_are_none(weights, sentence):
     with pytest.raises(ValueError, match=rf"^PackedDocuments: {sentence}"):
         PackedDocuments([[1, 2], [1, 2, 3]], 4, 1, weights=weights)
-    check_weights("f", [[1, 0.5]], np.array([2]))
 
 
 @pytest.mark.parametrize(
