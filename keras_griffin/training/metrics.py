@@ -23,9 +23,8 @@ class BitsPerByte(keras.metrics.Metric):
 
     with n the bytes of a token, 1 by default, which gives the mean bits per target. The weights w are the sample
     weights, if any, so pass the metric to `compile` in `weighted_metrics`. A target outside the vocabulary makes it
-    NaN, unless its weight is 0. Both sums run over the whole epoch, so the result depends neither on padding nor on the
-    batch size. (Keras's own means average each row first, so that a target in a short row would count for more than one
-    in a long row.)
+    NaN, unless its weight is 0. Both sums run over the whole epoch, unlike in Keras's own means, so the result depends
+    neither on padding nor on the batch size.
 
     Args:
         name: the name in the logs.

@@ -32,14 +32,12 @@ class PackedDocuments(keras.utils.PyDataset):
 
     so the first token of a document is never a target, and every other token is predicted exactly once.
 
-    A document longer than a row is cut into pieces of T tokens and a rest. Each token is in one piece; the last target
-    of a piece is the first token of the next, so a cut costs no prediction. But a piece has no context from those
-    before it: it begins like a new document.
+    A document longer than a row is cut into pieces of T tokens and a rest. The last target of a piece is the first
+    token of the next, so a cut costs no prediction. But a piece begins like a new document, without context.
 
     Documents are assigned to rows once, in an order drawn from the seed, each to the first row that has room; an epoch
-    takes the rows in an order drawn from the seed and the epoch. (Which documents share a row makes no difference to a
-    model that separates them.) So a batch depends only on the seed, the epoch and its index: to resume anywhere, set
-    `epoch`. The last batch is filled with rows of padding.
+    takes the rows in an order drawn from the seed and the epoch. So a batch depends only on the seed, the epoch and its
+    index: to resume anywhere, set `epoch`. The last batch is filled with rows of padding.
 
     Args:
         documents: a sequence of integer arrays `(T,)`, or of lists of integers, of any lengths; or a `TokenFile`. For
@@ -81,8 +79,7 @@ class PackedDocuments(keras.utils.PyDataset):
         >>> targets[1].tolist(), data.counts.predictions
         ([7, 8, 9, 10, 11], 8)
 
-    Reference: Krell et al. 2021 (arXiv 2107.02027) for rows of separated documents; they plan rows from a histogram of
-    all lengths, which a stream lacks, while here each document goes into the first row with room.
+    Reference: Krell et al. 2021 (arXiv 2107.02027), who plan rows from a histogram of all lengths.
     """
 
     def __init__(
@@ -209,8 +206,6 @@ class PackedStream:
         [[[0, 1, 2, 0, 1], [0, 1, 2, 3, 4], [5, 0, 0, 0, 0]]]
         >>> print(stream.counts)
         3 documents, 11 tokens in 3 rows, 73.3% full
-
-    Reference: as `PackedDocuments`, Krell et al. 2021 (arXiv 2107.02027).
     """
 
     def __init__(

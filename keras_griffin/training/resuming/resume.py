@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from keras_griffin.checks import COUNT, checked
 from keras_griffin.training.data.rest_of_epoch import RestOfEpoch
 from keras_griffin.training.interruption import noted_signals
 from keras_griffin.training.resuming.processes import (
@@ -70,11 +71,8 @@ class ResumableRun:
     """
 
     def __init__(self, folder: str | os.PathLike, *, save_every: int = 100, keep: int = 2, notes: Any = None):
-        for name, value in {"save_every": save_every, "keep": keep}.items():
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"ResumableRun: {name} must be an integer of at least 1. Got {value!r}.")
-        self.save_every = save_every
-        self._folder = RunFolder(folder, keep)
+        self.save_every = checked("ResumableRun", COUNT, save_every=save_every)
+        self._folder = RunFolder(folder, checked("ResumableRun", COUNT, keep=keep))
         self._saved = self._folder.read_newest()
         self.notes = self._saved.facts["notes"] if self._saved else notes
         self._step = self._saved.facts["step"] if self._saved else 0
