@@ -13,14 +13,9 @@ from keras_griffin.training.interruption import noted_signals, stop_on_interrupt
 class PressCtrlC(keras.callbacks.Callback):
     """Press Ctrl-C while a batch runs."""
 
-    def __init__(self, moment, batch):
+    def __init__(self, moment, at):
         super().__init__()
-        self.batch = batch
-        setattr(self, moment, self.press)
-
-    def press(self, batch, logs=None):
-        if batch == self.batch:
-            os.kill(os.getpid(), signal.SIGINT)
+        setattr(self, moment, lambda batch, logs=None: batch == at and os.kill(os.getpid(), signal.SIGINT))
 
 
 class Count(keras.callbacks.Callback):
