@@ -23,14 +23,14 @@ TEXT = np.random.default_rng(0).integers(97, 113, size=600).astype("uint8")
 EPOCHS, NUM_BATCHES, SAVE_EVERY = 3, 5, 2
 
 
-def make_model(units=8, schedule_steps=EPOCHS * NUM_BATCHES, seed=0, **optimizer):
+def make_model(units=8, seed=0, **optimizer):
     """With dropout, accumulated gradients, and a schedule."""
     random.seed(seed)
     layers = [keras.layers.Embedding(128, units), keras.layers.Dropout(0.2, seed=3), keras.layers.Dense(128)]
     model = keras.Sequential([keras.Input((4,), dtype="int32"), *layers])
     settings = {"gradient_accumulation_steps": 3, "weight_decay": 0.1, **optimizer}
     model.compile(
-        keras.optimizers.AdamW(warm_up_then_cosine(0.05, schedule_steps), **settings),
+        keras.optimizers.AdamW(warm_up_then_cosine(0.05, EPOCHS * NUM_BATCHES), **settings),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         weighted_metrics=["sparse_categorical_accuracy"],
     )

@@ -111,6 +111,19 @@ def test_metrics_of_the_epoch_under_way_go_on(tmp_path):
     assert logged == whole[2:]
 
 
+class Counting(keras.callbacks.Callback):
+    """Told the batch at which an epoch goes on."""
+
+    first_batch = None
+
+    def __init__(self):
+        super().__init__()
+        self.told = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.told.append((epoch, self.first_batch))
+
+
 @pytest.mark.any_backend
 @pytest.mark.trainable
 @pytest.mark.parametrize(
@@ -128,8 +141,9 @@ def test_a_signal_ends_the_run_after_the_batch_and_nothing_is_lost(tmp_path, und
     # The row of half an epoch does not appear.
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
     assert ResumableRun(tmp_path / "run").step == NUM_BATCHES + 3
-    model = make_model(seed=1)
-    check(tmp_path, fit(tmp_path, model), model, undisturbed)
+    model, counting = make_model(seed=1), Counting()
+    check(tmp_path, fit(tmp_path, model, [counting]), model, undisturbed)
+    assert counting.told == [(1, 3), (2, 0)]
 
 
 @pytest.mark.any_backend
@@ -176,26 +190,6 @@ def test_packed_documents_go_on_in_the_middle_of_an_epoch(tmp_path, after):
 
 @pytest.mark.any_backend
 @pytest.mark.trainable
-def test_a_callback_that_counts_batches_is_told_where_an_epoch_goes_on(tmp_path):
-    class Counting(keras.callbacks.Callback):
-        first_batch = None
-
-        def __init__(self):
-            super().__init__()
-            self.told = []
-
-        def on_epoch_begin(self, epoch, logs=None):
-            self.told.append((epoch, self.first_batch))
-
-    with pytest.raises(PowerLoss):
-        fit(tmp_path, make_model(), [CutOff("on_train_batch_begin", after=NUM_BATCHES + 2)])
-    counting = Counting()
-    fit(tmp_path, make_model(), [counting])
-    assert counting.told == [(1, 2), (2, 0)]
-
-
-@pytest.mark.any_backend
-@pytest.mark.trainable
 def test_from_a_damaged_file_the_run_falls_back_and_still_arrives(tmp_path, undisturbed, held_files_stay):
     with pytest.raises(PowerLoss):
         fit(tmp_path, make_model(), [CutOff("on_train_batch_begin", after=4)])
@@ -217,12 +211,8 @@ def test_another_run_is_refused_and_names_what_differs(tmp_path):
     with pytest.raises(PowerLoss):
         fit(tmp_path, make_model(), [CutOff("on_train_batch_begin", after=2)])
     sentence = "ResumableRun: a run must resume with the settings that it began with. Got .*"
-    for model, named in [
-        (make_model(units=9), "output_dim 9 instead of 8"),
-        (make_model(schedule_steps=99), "decay_steps 96.03 instead of"),
-    ]:
-        with pytest.raises(ValueError, match=sentence + named):
-            fit(tmp_path, model)
+    with pytest.raises(ValueError, match=sentence + "output_dim 9 instead of 8"):
+        fit(tmp_path, make_model(units=9))
     with pytest.raises(ValueError, match=sentence + "data.batch_size 3 instead of 2.$"):
         fit(tmp_path, make_model(), data=make_data(batch_size=3))
 
@@ -238,13 +228,10 @@ def test_notes_and_time_are_found_again(tmp_path):
     assert not again.is_begun and not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("options", "named"), [({"save_every": 0}, "save_every"), ({"keep": 0.5}, "keep")])
-def test_an_argument_out_of_range_is_refused(tmp_path, options, named):
-    with pytest.raises(ValueError, match=f"ResumableRun: {named} must be an integer of at least 1. Got"):
-        ResumableRun(tmp_path, **options)
-
-
-def test_options_that_the_run_decides_and_a_model_that_is_not_ready_are_refused(tmp_path):
+def test_arguments_that_the_run_decides_or_that_are_out_of_range_are_refused(tmp_path):
+    for options in ({"save_every": 0}, {"keep": 0.5}):
+        with pytest.raises(ValueError, match=f"ResumableRun: {[*options][0]} must be an integer of at least 1. Got"):
+            ResumableRun(tmp_path, **options)
     with pytest.raises(ValueError, match="must not be ones that the run sets itself. Got initial_epoch, shuffle."):
         ResumableRun(tmp_path).fit(make_model(), make_data(), 1, shuffle=True, initial_epoch=2)
     model = keras.Sequential([keras.layers.Dense(1)])
