@@ -125,7 +125,9 @@ class NumericsMonitor(keras.callbacks.Callback):
         """Measure, and end the run if something is not finite after `steps` steps of the epoch."""
         walk = self._walk(_batch(self.batches))
         self.reports = walk.decays
-        loss = _loss(self.model, logs)
+        # After an epoch it is read from the logs, as the metrics may be of a validation.
+        metrics = self.model.get_metrics_result() if logs is None else logs
+        loss = float(ops.convert_to_numpy(metrics.get("loss", 0.0)))
         nonfinite = _nonfinite_variables(self.model)
         if not math.isfinite(loss) or nonfinite or walk.first_nonfinite:
             first, last = (_skipped(self.batches) + step for step in (self._looked + 1, steps))
@@ -202,12 +204,6 @@ def _in_epoch(batches, epoch: int | None):
         yield
     finally:
         batches.epoch = before
-
-
-def _loss(model, logs) -> float:
-    """The mean loss of the epoch so far; after an epoch it is read from the logs, as metrics may be of validation."""
-    loss = (model.get_metrics_result() if logs is None else logs).get("loss", 0.0)
-    return float(ops.convert_to_numpy(loss))
 
 
 def _nonfinite_variables(model) -> dict[str, int]:

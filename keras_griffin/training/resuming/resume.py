@@ -152,8 +152,9 @@ class ResumableRun:
             with processes.as_one():
                 if processes.is_writer:
                     stack.enter_context(self._folder.lock())
-                    # Another process may have written since, or removed the run.
-                    self._saved = self._folder.read_newest()
+                    # Another process may have written since, or removed the run; reading checks every byte.
+                    if not self._saved or self._folder.paths()[:1] != [self._folder.path_of(self._saved.facts["step"])]:
+                        self._saved = self._folder.read_newest()
                     self._folder.remove_parts()
             saved, self._saved = self._saved if processes.is_writer else None, None
             description, saved = self._matched(processes, saved, model, data)

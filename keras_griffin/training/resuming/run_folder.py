@@ -26,6 +26,10 @@ class RunFolder:
         """The files, newest first."""
         return self._paths(_WHOLE)
 
+    def path_of(self, step: int) -> Path:
+        """The file of a step."""
+        return self.folder / f"{_PREFIX}{step:09d}{_WHOLE}"
+
     def read_newest(self) -> RunFile | None:
         """The newest snapshot whose file is intact, or None if there is no file; damaged files are renamed."""
         # The sentences alone: an exception would keep the file mapped, and Windows could not rename it.
@@ -56,7 +60,7 @@ class RunFolder:
         """Save a snapshot, then remove all but the latest `keep`; if that fails, the earlier ones are unchanged."""
         self._make()
         try:
-            write_run(self.folder / f"{_PREFIX}{step:09d}{_WHOLE}", tensors, facts)
+            write_run(self.path_of(step), tensors, facts)
         except OSError as error:
             kept = [path.name for path in self.paths()[:1]]
             remains = f"the run can resume from {kept[0]}" if kept else "nothing of the run is saved"
