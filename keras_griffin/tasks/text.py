@@ -104,9 +104,9 @@ def load_corpus(
         train, validation = split_by_position(documents[0], _SHARE_OF_ONE_FILE, characters)
     else:
         train, validation = split_by_file(documents, _SHARE_OF_FILES, seed)
-    data = (np.frombuffer(b"".join(document.data for document in part), "uint8") for part in (train, validation))
-    names = (tuple(document.name for document in part) for part in (train, validation))
-    corpus = Corpus(name, *data, *names, str(left_out))
+    data = [np.frombuffer(b"".join(document.data for document in part), "uint8") for part in (train, validation)]
+    names = [tuple(document.name for document in part) for part in (train, validation)]
+    corpus = Corpus(name, data[0], data[1], names[0], names[1], str(left_out))
     if min(len(corpus.train), len(corpus.validation)) < least_bytes:
         raise CorpusError(
             f"load_corpus: the training and the validation part must have at least {least_bytes} bytes each. "

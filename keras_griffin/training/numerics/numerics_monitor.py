@@ -132,8 +132,8 @@ class NumericsMonitor(keras.callbacks.Callback):
         if not math.isfinite(loss) or nonfinite or walk.first_nonfinite:
             first, last = (_skipped(self.batches) + step for step in (self._looked + 1, steps))
             since = f"steps {first} to {last}" if last > first else f"step {last}"
-            when = f"not finite in {since} of epoch {self._epoch + 1}, loss {loss:.4g}"
-            self.failure = f"NumericsMonitor: {when}: {self._diagnosis(walk, nonfinite, steps)}."
+            when = f"NumericsMonitor: not finite in {since} of epoch {self._epoch + 1}, loss {loss:.4g}"
+            self.failure = f"{when}: {self._diagnosis(walk, nonfinite, steps)}."
             if self.raise_error:
                 raise FloatingPointError(self.failure)
             print(self.failure, file=sys.stderr)

@@ -68,7 +68,7 @@ class RunCourse(keras.callbacks.Callback):
             # `fit` restarts its count of batches there.
             if hasattr(callback, "first_batch"):
                 callback.first_batch = rest.start
-        if rest.start and not restore_metrics(self.model, self.saved.tensors):
+        if rest.start and self.saved and not restore_metrics(self.model, self.saved.tensors):
             # On TensorFlow, metrics get their variables in the first step.
             batch = rest[0]
             self.model.test_on_batch(*(batch if isinstance(batch, (tuple, list)) else [batch]))

@@ -53,21 +53,6 @@ def test_packed_rows_keep_the_weights(path):
 
 
 @pytest.mark.parametrize(
-    ("weights", "sentence"),
-    [
-        ([[1, 1]], r"weights must be one array for each document\. Got 1 and 2 documents"),
-        ([[1, 1], [1]], r"weights must be finite numbers .*\. Got int64 \(1,\) for document 1 of 3 tokens"),
-        ([[1, 1], [1, -1, 0]], r"weights must be finite numbers .*\. Got int64 \(3,\) for document 1 of 3 tokens"),
-        ([[1, 1], [1, np.nan, 0]], r"weights must be finite numbers .*\. Got float64 \(3,\) for document 1 of 3"),
-        ([["a", "b"], [1, 1, 0]], r"weights must be finite numbers .*\. Got <U1 \(2,\) for document 0 of 2 tokens"),
-    ],
-)
-def test_weights_that_are_none(weights, sentence):
-    with pytest.raises(ValueError, match=rf"^PackedDocuments: {sentence}"):
-        PackedDocuments([[1, 2], [1, 2, 3]], 4, 1, weights=weights)
-
-
-@pytest.mark.parametrize(
     ("bad", "sentence"),
     [
         (b"{", r"each line must be JSON, in UTF-8\. Got line 2 of '.*chats\.jsonl': .*\.$"),
