@@ -1,7 +1,7 @@
 """Mixers compared at one size: text, speed, the state's bytes, and three tasks of recall.
 
-    KERAS_BACKEND=jax python benchmarks/lineage.py FILE.csv [--mixers griffin,gilr] [--parts speed,text] [--tokens N]
-        [--small] [--report]
+    PYTHONPATH=. KERAS_BACKEND=jax python benchmarks/lineage.py FILE.csv [--mixers griffin,gilr] [--parts speed,text]
+        [--tokens N] [--small] [--report]
 
 The rows are every mixer by its name, as the only one of a model; each recurrent unit in Griffin's recurrent block, such
 as `recurrent:gilr`; and the patterns of Griffin, of Samba, and of Jamba with one block of attention in four. All have
@@ -38,12 +38,13 @@ import keras
 import numpy as np
 from timing import BACKEND, least_seconds, peak_bytes_of_the_process
 
+from experiments.data.associative_recall import associative_recall
 from keras_griffin.inspection import measure_decoding
 from keras_griffin.inspection.match_parameters import match_parameters
 from keras_griffin.layers import UNITS
 from keras_griffin.mixers import mixer_names
 from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.tasks import associative_recall, induction_heads, selective_copying
+from keras_griffin.tasks import induction_heads, selective_copying
 from keras_griffin.tasks.text import load_corpus
 from keras_griffin.training import BitsPerByte, HeldOutWindows, RandomWindows, default_optimizer
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from experiments.data.associative_recall import associative_recall
 from experiments.harness.claims import Claim, Verdict, verdict
 from experiments.harness.plots import Figure, line, panels
 from experiments.harness.run import Run
@@ -16,7 +17,7 @@ from experiments.harness.words import count, percent, ranking
 from experiments.models.families import FAMILIES, STYLES
 from keras_griffin.inspection import decode_cost
 from keras_griffin.models import GriffinConfig
-from keras_griffin.tasks import TaskBatch, associative_recall
+from keras_griffin.tasks import TaskBatch
 
 TITLE = "Associative recall"
 FIGURE = "beyond the paper"

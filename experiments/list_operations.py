@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from experiments.data.list_operations import LIST_OPERATIONS_TOKENS, list_operations
 from experiments.harness.claims import Claim, Verdict, verdict
 from experiments.harness.plots import Figure, dot, learning_curve, panels
 from experiments.harness.run import Run
@@ -15,7 +16,7 @@ from experiments.harness.training import TESTING, Test, batches, score
 from experiments.harness.words import percent, ranking
 from experiments.models.families import FAMILIES, STYLES, SYNTHETIC, TINY
 from keras_griffin.models import GriffinConfig
-from keras_griffin.tasks import LIST_OPERATIONS_TOKENS, TaskBatch, list_operations
+from keras_griffin.tasks import TaskBatch
 
 TITLE = "List operations"
 FIGURE = "beyond the paper"

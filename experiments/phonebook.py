@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.data.phonebook import PHONEBOOK_CHARACTERS, phonebook
 from experiments.harness.claims import Claim, Verdict, verdict
 from experiments.harness.plots import Figure, line, panels
 from experiments.harness.run import Run
@@ -17,7 +18,7 @@ from experiments.harness.training import TESTING, Test, batches
 from experiments.harness.words import count, percent, ranking
 from experiments.models.families import FAMILIES, STYLES, SYNTHETIC, TINY
 from keras_griffin.models import GriffinConfig, LanguageModel
-from keras_griffin.tasks import PHONEBOOK_CHARACTERS, TaskBatch, phonebook
+from keras_griffin.tasks import TaskBatch
 
 TITLE = "Phonebook"
 FIGURE = "Figure 6c"

@@ -192,4 +192,4 @@ def fit(model, data, held_out, arguments: argparse.Namespace, folder: Path) -> t
             # A progress bar is unreadable in a file.
             verbose=1 if sys.stdout.isatty() else 2,
         )
-    return interruption.is_asked_for, history.history["loss"][-1]
+    return interruption.is_interrupted, history.history["loss"][-1]

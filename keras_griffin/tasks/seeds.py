@@ -11,15 +11,7 @@ Seed = int | Sequence[int]
 
 
 def generator(owner: str, seed: Seed) -> np.random.Generator:
-    """The generator from which a task draws its rows.
-
-    Args:
-        owner: the task's name, for error messages.
-        seed: one or more integers of at least 0.
-
-    Raises:
-        ValueError: the seed is anything else.
-    """
+    """The generator from which a task, `owner`, draws its rows."""
     seed = checked(owner, _SEED, seed=seed)
     # NumPy ignores zeros at the end: without the length, (7, 0) would be (7,).
     return np.random.default_rng([*seed, len(seed)] if isinstance(seed, Sequence) else seed)

@@ -99,13 +99,14 @@ def load_corpus(
     if not documents:
         raise CorpusError(f"load_corpus: a corpus must have at least one byte. Got none from {source}.")
     if characters:
-        for document in documents:
-            _check_utf_8(document)
+        _check_utf_8(documents)
     if len(documents) == 1:
         train, validation = split_by_position(documents[0], _SHARE_OF_ONE_FILE, characters)
     else:
         train, validation = split_by_file(documents, _SHARE_OF_FILES, seed)
-    corpus = Corpus(name, _join(train), _join(validation), _names(train), _names(validation), str(left_out))
+    data = [np.frombuffer(b"".join(document.data for document in part), "uint8") for part in (train, validation)]
+    names = [tuple(document.name for document in part) for part in (train, validation)]
+    corpus = Corpus(name, data[0], data[1], names[0], names[1], str(left_out))
     if min(len(corpus.train), len(corpus.validation)) < least_bytes:
         raise CorpusError(
             f"load_corpus: the training and the validation part must have at least {least_bytes} bytes each. "
@@ -205,19 +206,12 @@ def _distinct(documents: Iterable[Document], left_out: LeftOut) -> list[Document
     return list(first.values())
 
 
-def _join(documents: Sequence[Document]) -> np.ndarray:
-    return np.frombuffer(b"".join(document.data for document in documents), "uint8")
-
-
-def _check_utf_8(document: Document) -> None:
-    try:
-        document.data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            "load_corpus: a text must be UTF-8 unless the tokens are bytes. "
-            f"Got {document.name}, with an invalid byte at {error.start}."
-        ) from error
-
-
-def _names(documents: Sequence[Document]) -> tuple[str, ...]:
-    return tuple(document.name for document in documents)
+def _check_utf_8(documents: Sequence[Document]) -> None:
+    for document in documents:
+        try:
+            document.data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise CorpusError(
+                "load_corpus: a text must be UTF-8 unless the tokens are bytes. "
+                f"Got {document.name}, with an invalid byte at {error.start}."
+            ) from error

@@ -50,21 +50,11 @@ def find_text_files(
     include_binary: bool = False,
     holds_run: Callable[[Path], bool] = lambda folder: False,
 ) -> Iterator[Path]:
-    """The text files at the paths, those of a folder ordered by the parts of their paths.
+    """The text files at the paths, each folder's ordered by the parts of their paths; a CorpusError names bad paths.
 
     A file that is named is always included. Inside folders, the following are left out and counted: hidden files and
     folders, `__pycache__`, binary files, folders that hold a run, links to folders, which may form cycles, and entries
     that are neither files nor folders, which may be endless.
-
-    Args:
-        paths: files and folders.
-        left_out: counts what was left out, while the files are read.
-        speaker: name for error messages.
-        include_binary: whether to include binary files inside folders.
-        holds_run: whether a folder holds the files of a training run.
-
-    Raises:
-        CorpusError: a path is missing, is neither file nor folder, or can't be read.
     """
     for path in map(Path, paths):
         # The functions of `os.path` treat an inaccessible path as missing.
@@ -91,20 +81,18 @@ def files_below(
     holds_run: Callable[[Path], bool] = lambda folder: False,
     is_wanted: Callable[[str], bool] = lambda name: not name.startswith(".") and name != "__pycache__",
 ) -> Iterator[Path]:
-    """Every file inside a folder if its name, and those of the folders on the way, are wanted; others are counted.
-
-    Raises:
-        CorpusError: a folder can't be read.
-    """
-    waiting = [iter(_entries(folder, left_out, speaker, holds_run))]
-    while waiting:
-        entry = next(waiting[-1], None)
-        if entry is None:
-            waiting.pop()
-            continue
+    """Every file inside a folder if its name, and each folder's on the way, is wanted; others are counted."""
+    if holds_run(folder):
+        left_out.add("run")
+        return
+    try:
+        entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    except OSError as error:
+        raise _unreadable(folder, "folder", error, speaker) from error
+    for entry in entries:
         kind = _kind(entry, speaker) if is_wanted(entry.name) else "hidden"
         if kind == "folder":
-            waiting.append(iter(_entries(entry, left_out, speaker, holds_run)))
+            yield from files_below(entry, left_out, speaker=speaker, holds_run=holds_run, is_wanted=is_wanted)
         elif kind == "file":
             yield entry
         else:
@@ -112,25 +100,11 @@ def files_below(
 
 
 def read_file(path: Path, speaker: str) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-        CorpusError: it can't be read.
-    """
+    """The bytes of a file."""
     try:
         return path.read_bytes()
     except OSError as error:
         raise _unreadable(path, "file", error, speaker) from error
-
-
-def _entries(folder, left_out, speaker, holds_run):
-    if holds_run(folder):
-        left_out.add("run")
-        return []
-    try:
-        return sorted(folder.iterdir(), key=lambda entry: entry.name)
-    except OSError as error:
-        raise _unreadable(folder, "folder", error, speaker) from error
 
 
 def _kind(entry, speaker):

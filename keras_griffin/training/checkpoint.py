@@ -48,9 +48,7 @@ class BestCheckpoint(keras.callbacks.Callback):
     def save_provisional(self, value: float, aside: str | os.PathLike) -> None:
         """Save the model of a partial epoch if it is the best, until the run resumes.
 
-        Args:
-            value: of the quantity.
-            aside: where the earlier best model is kept for `restore_previous`.
+        The earlier best model is kept in `aside` for `restore_previous`.
         """
         if not value < self.best:
             return

@@ -25,16 +25,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 class NotedSignals:
-    """Records SIGINT (Ctrl-C) and SIGTERM as they arrive.
-
-    Attributes:
-        received: the first signal's number, or None.
-
-    Args:
-        sentence: printed when the first signal arrives; None for nothing.
-    """
+    """Records SIGINT (Ctrl-C) and SIGTERM as they arrive, and prints the sentence, if any, at the first."""
 
     def __init__(self, sentence: str | None):
+        #: The first signal's number.
         self.received: int | None = None
         self._sentence = sentence
 
@@ -47,12 +41,7 @@ class NotedSignals:
             print(f"\n{self._sentence}", file=sys.stderr)
 
     def end(self) -> NoReturn:
-        """Raise the exception for the signal.
-
-        Raises:
-            Interrupted: for SIGINT.
-            Terminated: for SIGTERM.
-        """
+        """Raise `Interrupted` for SIGINT, or `Terminated` for SIGTERM."""
         raise Terminated if self.received == signal.SIGTERM else Interrupted
 
 
@@ -61,13 +50,6 @@ def noted_signals(sentence: str | None, *signal_numbers: int) -> Iterator[NotedS
     """Inside the `with` block, the first signal is only recorded; the second one ends the block at once.
 
     Outside the main thread, where Python handles no signals, the block changes nothing.
-
-    Args:
-        sentence: printed on standard error when the first signal arrives; None for nothing.
-        *signal_numbers: the signals.
-
-    Yields:
-        The `NotedSignals`.
     """
     noted = NotedSignals(sentence)
     if threading.current_thread() is not threading.main_thread():
@@ -81,7 +63,7 @@ def noted_signals(sentence: str | None, *signal_numbers: int) -> Iterator[NotedS
             signal.signal(number, handler)
 
 
-class _StopOnInterrupt(keras.callbacks.Callback):
+class StopOnInterrupt(keras.callbacks.Callback):
     """Stop `fit` at the end of the batch in which Ctrl-C was pressed."""
 
     def __init__(self, noted: NotedSignals):
@@ -89,39 +71,27 @@ class _StopOnInterrupt(keras.callbacks.Callback):
         self._noted = noted
 
     @property
-    def is_asked_for(self) -> bool:
+    def is_interrupted(self) -> bool:
         """Whether Ctrl-C has been pressed."""
         return self._noted.received is not None
 
-    def _stop_if_asked(self, batch_or_epoch, logs=None):
-        if self.is_asked_for:
+    def on_epoch_end(self, epoch, logs=None):
+        """Stop if Ctrl-C has been pressed."""
+        if self.is_interrupted:
             self.model.stop_training = True
 
-    on_train_batch_end = _stop_if_asked
-    on_epoch_end = _stop_if_asked
+    on_train_batch_end = on_epoch_end
 
 
 @contextlib.contextmanager
 def stop_on_interrupt(
     sentence: str = "Stopping after this batch and a validation; press Ctrl-C again to stop at once.",
-) -> Iterator[_StopOnInterrupt]:
+) -> Iterator[StopOnInterrupt]:
     """Inside the `with` block, Ctrl-C ends `fit` after the current batch, with the validation and the end of an epoch.
 
     In the middle of a batch the optimizer may have updated half the weights, and JAX has donated the memory of the old
-    ones: such a model can't be saved. The block must be in the main thread. `ResumableRun` needs no such block, and
-    resumes exactly where it was stopped.
-
-    Args:
-        sentence: printed on standard error.
-
-    Yields:
-        The callback to pass to `fit`; afterwards its `is_asked_for` tells whether Ctrl-C was pressed.
-
-    Examples:
-        >>> from keras_griffin.training.interruption import stop_on_interrupt
-        >>> with stop_on_interrupt() as interruption:
-        ...     print(interruption.is_asked_for)  # after model.fit(..., callbacks=[interruption])
-        False
+    ones: such a model can't be saved. The block must be in the main thread. It yields the callback to pass to `fit`;
+    afterwards its `is_interrupted` tells whether Ctrl-C was pressed.
     """
     with noted_signals(sentence, signal.SIGINT) as noted:
-        yield _StopOnInterrupt(noted)
+        yield StopOnInterrupt(noted)

@@ -7,15 +7,9 @@ from collections.abc import Mapping
 
 
 def draw_loss_curve(log_path: str | os.PathLike, image_path: str | os.PathLike, levels: Mapping[str, float]) -> bool:
-    """Draw training and validation bits per byte over the epochs of a log that `keras.callbacks.CSVLogger` wrote.
+    """Draw `bits` and `val_bits` over the epochs of a log of `CSVLogger`, with horizontal lines at the `levels`.
 
-    Args:
-        log_path: the log, with the columns `epoch`, `bits` and `val_bits`.
-        image_path: the image to write; its suffix sets the format.
-        levels: horizontal lines to compare with, by name.
-
-    Returns:
-        Whether it was drawn; False if matplotlib, which the extra `viz` installs, is missing.
+    Returns False without drawing if matplotlib, which the extra `viz` installs, is missing.
     """
     if importlib.util.find_spec("matplotlib") is None:
         return False

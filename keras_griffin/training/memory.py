@@ -10,12 +10,10 @@ PARAMETERS = {"M_TRIM_THRESHOLD": (-1, -1), "M_MMAP_MAX": (-4, 0), "M_ARENA_MAX"
 def retain_memory() -> bool:
     """Let the process keep the memory that it frees, which makes training on a CPU faster.
 
-    The C library returns large arrays to the system when they are freed, and the system clears every page that it hands
-    out again: in each step, since XLA and PyTorch allocate intermediate arrays anew. With this the process grows to its
-    peak, reuses what it has freed, and does not shrink. On JAX and PyTorch a step of 290 M parameters takes about a
-    quarter less, on TensorFlow 4 % (`benchmarks/retained_memory.py`).
-
-    Call it once, before the first step. `python -m keras_griffin train`, `compare` and `fine-tune` do.
+    The C library returns large freed arrays to the system, which clears every page that it hands out again: in each
+    step. With this the process grows to its peak, reuses what it has freed, and does not shrink. On JAX and PyTorch a
+    step of 290 M parameters takes about a quarter less, on TensorFlow 4 % (`benchmarks/retained_memory.py`). Call it
+    once, before the first step; the commands that train do.
 
     Returns:
         Whether the C library can: glibc, on Linux. Elsewhere nothing changes.

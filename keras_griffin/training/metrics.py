@@ -1,4 +1,4 @@
-"""Metrics: bits per byte, which compare with a compressor's, rows without a mistake, and the number of tokens."""
+"""Metrics: bits per byte, rows without a mistake, and the number of tokens."""
 
 import math
 from collections.abc import Sequence
@@ -23,9 +23,8 @@ class BitsPerByte(keras.metrics.Metric):
 
     with n the bytes of a token, 1 by default, which gives the mean bits per target. The weights w are the sample
     weights, if any, so pass the metric to `compile` in `weighted_metrics`. A target outside the vocabulary makes it
-    NaN, unless its weight is 0. Both sums run over the whole epoch, so the result depends neither on padding nor on the
-    batch size. (Keras's own means average each row first, so that a target in a short row would count for more than one
-    in a long row.)
+    NaN, unless its weight is 0. Both sums run over the whole epoch, unlike in Keras's own means, so the result depends
+    neither on padding nor on the batch size.
 
     Args:
         name: the name in the logs.
@@ -54,9 +53,8 @@ class BitsPerByte(keras.metrics.Metric):
     ):
         super().__init__(name=name, dtype=dtype)
         self.token_bytes = np.asarray(token_bytes)
-        is_number = self.token_bytes.dtype.kind in "iuf"
-        is_some = is_number and self.token_bytes.ndim <= 1 and self.token_bytes.size > 0
-        if not is_some or not np.isfinite(self.token_bytes).all() or self.token_bytes.min() < 0:
+        are_numbers = self.token_bytes.dtype.kind in "iuf" and self.token_bytes.ndim <= 1 and self.token_bytes.size > 0
+        if not are_numbers or not np.isfinite(self.token_bytes).all() or self.token_bytes.min() < 0:
             raise ValueError(
                 f"BitsPerByte: token_bytes must be a number, or one for each token, none below 0. Got {token_bytes!r}."
             )
@@ -88,7 +86,7 @@ class BitsPerByte(keras.metrics.Metric):
 
     def get_config(self):
         """The constructor's arguments."""
-        return {"name": self.name, "dtype": self.dtype, "token_bytes": self.token_bytes.tolist()}
+        return {**super().get_config(), "token_bytes": self.token_bytes.tolist()}
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -133,10 +131,6 @@ class Tokens(keras.metrics.Metric):
     def result(self):
         """The count so far."""
         return ops.cast(self.carries * _CARRY + self.units, self.dtype)
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return {"name": self.name, "dtype": self.dtype}
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -190,12 +184,7 @@ class RowAccuracy(keras.metrics.Metric):
 
     def result(self):
         """The share so far; 0 before the first row."""
-        rows = self.rows.value
-        return self.right.value / ops.where(rows > 0, rows, ops.ones_like(rows))
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return {"name": self.name, "dtype": self.dtype}
+        return ops.divide_no_nan(self.right.value, self.rows.value)
 
 
 def token_byte_counts(tokenizer: Tokenizer) -> np.ndarray:

@@ -8,13 +8,7 @@ import keras
 
 @dataclass(frozen=True)
 class Pace:
-    """The training time of a compiled model, in seconds.
-
-    Args:
-        start: compilation, once.
-        step: one training step.
-        validation: one pass over the validation data.
-    """
+    """The training time of a compiled model, in seconds: compilation, one step, one pass over the validation data."""
 
     start: float
     step: float
@@ -29,15 +23,7 @@ class Pace:
 def measure_pace(
     model: keras.Model, training_data: keras.utils.PyDataset, validation_data: keras.utils.PyDataset
 ) -> Pace:
-    """Time a few training steps of a compiled model.
-
-    Compile it with a learning rate of zero to leave its weights unchanged.
-
-    Args:
-        model: compiled.
-        training_data: a dataset whose batches are all timed.
-        validation_data: the dataset on which it will be validated.
-    """
+    """Time a compiled model on all batches of two datasets; a learning rate of zero leaves its weights unchanged."""
     moments = [time.perf_counter()]
     model.fit(training_data, steps_per_epoch=1, validation_data=validation_data, verbose=0)
     moments.append(time.perf_counter())

@@ -12,13 +12,10 @@ class TokensPerSecond(keras.callbacks.Callback):
 
     Targets with weight count as tokens; padding, and other targets of weight 0, do not. The time is that of the
     training steps, including the waits for their data, without validation. The first step of a `fit`, which compiles,
-    is excluded with its tokens (except in an epoch of one step).
+    is excluded with its tokens (except in an epoch of one step). The count is read from the device once in an epoch, so
+    no step waits for it.
 
-    Within an epoch, the count is read from the device only once, after the first step. Callbacks that read it at every
-    batch make Keras wait for each one on JAX and TensorFlow; this one does not.
-
-    The model does the counting: compile it with a `Tokens` in `weighted_metrics`. Put the callback before a
-    `CSVLogger`.
+    Compile the model with a `Tokens` in `weighted_metrics`, and put the callback before a `CSVLogger`.
 
     Raises:
         ValueError: in `fit`, the model was compiled without a `Tokens`.
@@ -36,18 +33,9 @@ class TokensPerSecond(keras.callbacks.Callback):
         ([32.0], True)
     """
 
-    def __init__(self):
-        super().__init__()
-        self._is_fitting = False
-
     def on_train_begin(self, logs=None):
         """Start counting steps."""
-        self._is_fitting = True
         self._steps = 0
-
-    def on_train_end(self, logs=None):
-        """Ignore later evaluations."""
-        self._is_fitting = False
 
     def on_epoch_begin(self, epoch, logs=None):
         """Start the clock."""
@@ -64,8 +52,7 @@ class TokensPerSecond(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         """Stop the clock before the validation."""
-        if self._is_fitting:
-            self._stop()
+        self._stop()
 
     def on_epoch_end(self, epoch, logs=None):
         """Add the tokens per second to the logs."""

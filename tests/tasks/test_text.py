@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_griffin.tasks import text
 from keras_griffin.tasks.text import CorpusError, load_corpus
 
 pytestmark = pytest.mark.any_backend
@@ -30,7 +29,7 @@ def random_files(rng, number):
     return files
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(5))
 def test_a_split_by_file_gives_every_distinct_content_to_exactly_one_side(tmp_path, seed):
     rng = np.random.default_rng(seed)
     files = random_files(rng, number=int(rng.integers(3, 200)))
@@ -60,26 +59,11 @@ def test_a_single_file_is_split_by_position(tmp_path):
     assert corpus.train.dtype == np.uint8
 
 
-def test_folders_are_read_in_order_without_hidden_files(tmp_path):
-    contents = {"b/2": b"two", "b/1": b"one", "a": b"zero", ".git/x": b"git", ".y": b"hidden", "__pycache__/z": b"code"}
-    corpus = load_corpus([write_files(tmp_path / "files", contents)], seed=1)
-    names = sorted(corpus.train_files + corpus.validation_files)
-    assert names == [str(tmp_path / "files" / name) for name in ("a", "b/1", "b/2")]
-    assert list(corpus.train_files) == [name for name in names if name in corpus.train_files]
-
-
-def test_a_link_that_leads_back_is_not_followed(tmp_path):
-    folder = write_files(tmp_path / "files", {"a": b"one", "b": b"two"})
-    (folder / "back").symlink_to(folder, target_is_directory=True)
-    corpus = load_corpus([folder])
-    assert len(corpus.train) + len(corpus.validation) == 6
-    assert corpus.left_out == "1 link to a folder"
-
-
 def test_what_is_left_out_below_a_folder_is_read_where_it_is_asked_for(tmp_path):
     contents = {"a": b"one", "b": b"two", "c": b"\0three", "run/log.csv": b"four"}
     folder = write_files(tmp_path / "files", contents)
     corpus = load_corpus([folder], holds_run=lambda path: path.name == "run")
+    assert sorted(corpus.train_files + corpus.validation_files) == [str(folder / "a"), str(folder / "b")]
     assert len(corpus.train) + len(corpus.validation) == 6
     assert corpus.left_out == "1 binary file (6 bytes), 1 folder that holds a run"
     everything = load_corpus([folder, folder / "c"], include_binary=True)
@@ -102,23 +86,6 @@ def test_the_standard_library_is_the_text_when_no_path_is_given():
 def test_a_missing_path_is_refused():
     with pytest.raises(CorpusError, match=r"^load_corpus: a path must exist\. Got 'no/such/file'\.$"):
         load_corpus(["no/such/file"])
-
-
-def test_a_path_that_is_neither_file_nor_folder_is_refused(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(CorpusError, match=r"a path must be a file or a folder\. Got '.*pipe', which is neither\.$"):
-        load_corpus([tmp_path / "pipe"])
-
-
-@pytest.mark.parametrize(("method", "kind"), [("read_bytes", "file"), ("iterdir", "folder")])
-def test_what_cannot_be_read_is_refused_with_the_reason(tmp_path, monkeypatch, method, kind):
-    def refuse(path):
-        raise PermissionError(13, "Permission denied")
-
-    write_files(tmp_path / "files", {"a": b"one"})
-    monkeypatch.setattr(text.Path, method, refuse)
-    with pytest.raises(CorpusError, match=rf"a {kind} must be readable\. Got '.*': Permission denied\.$"):
-        load_corpus([tmp_path / "files"])
 
 
 def test_an_empty_corpus_is_refused(tmp_path):

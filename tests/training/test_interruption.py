@@ -13,14 +13,9 @@ from keras_griffin.training.interruption import noted_signals, stop_on_interrupt
 class PressCtrlC(keras.callbacks.Callback):
     """Press Ctrl-C while a batch runs."""
 
-    def __init__(self, moment, batch):
+    def __init__(self, moment, at):
         super().__init__()
-        self.batch = batch
-        setattr(self, moment, self.press)
-
-    def press(self, batch, logs=None):
-        if batch == self.batch:
-            os.kill(os.getpid(), signal.SIGINT)
+        setattr(self, moment, lambda batch, logs=None: batch == at and os.kill(os.getpid(), signal.SIGINT))
 
 
 class Count(keras.callbacks.Callback):
@@ -54,7 +49,7 @@ def test_fit_ends_after_the_batch_with_a_validated_epoch(moment, batches, capsys
     with stop_on_interrupt() as interruption:
         batch = 0 if moment == "on_test_batch_begin" else 2
         assert fit(PressCtrlC(moment, batch), interruption) == (batches, 1, 1)
-    assert interruption.is_asked_for
+    assert interruption.is_interrupted
     sentence = "\nStopping after this batch and a validation; press Ctrl-C again to stop at once.\n"
     assert capsys.readouterr().err == sentence
 

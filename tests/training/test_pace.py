@@ -19,12 +19,9 @@ def compiled_model(learning_rate):
     return model
 
 
-def test_the_steps_fill_the_time_that_compilation_and_validations_leave():
-    assert Pace(start=4.0, step=0.125, validation=2.0).steps_within(seconds=64.0, epochs=10) == 320
-
-
-def test_there_is_a_step_for_each_epoch_however_short_the_time():
-    assert Pace(start=4.0, step=0.1, validation=2.0).steps_within(seconds=1.0, epochs=10) == 10
+def test_the_steps_fill_the_time_that_compilation_and_validations_leave_with_one_an_epoch_at_least():
+    pace = Pace(start=4.0, step=0.125, validation=2.0)
+    assert [pace.steps_within(seconds, epochs=10) for seconds in (64.0, 1.0)] == [320, 10]
 
 
 @pytest.mark.trainable

@@ -93,8 +93,7 @@ class ConsecutiveChunks(keras.utils.PyDataset):
         if not 0 <= index < self.num_batches:
             raise IndexError(f"ConsecutiveChunks: a batch must be from 0 to {self.num_batches - 1}. Got {index}.")
         order, ends = self._order_and_ends()
-        shape = self.batch_size, self.sequence_length
-        tokens, numbers = np.zeros((2, shape[0], shape[1] + 1), "int32")
+        tokens, numbers = np.zeros((2, self.batch_size, self.sequence_length + 1), "int32")
         for b in range(self.batch_size):
             start = (b * self.num_batches + index) * self.sequence_length
             self._read(order, ends, start, tokens[b], numbers[b])

@@ -7,24 +7,10 @@ OPEN_ROWS = 32
 
 
 def first_fit(lengths: Iterable[int], capacity: int, open_rows: int = OPEN_ROWS) -> Iterator[list[int]]:
-    """Put each piece into the first open row that has room for it.
+    """Put each piece into the first open row with room for it, and yield closed rows as the numbers of their pieces.
 
     A piece that fits into no open row opens a new one; if that exceeds the limit, the fullest row is closed first. So
-    memory does not grow with the stream.
-
-    Args:
-        lengths: of the pieces, in order; each from 1 to `capacity`.
-        capacity: the length of a row.
-        open_rows: how many rows may be open at a time.
-
-    Yields:
-        A closed row as the numbers of its pieces, in order: full rows at once, the rest at the end in the order of
-        opening.
-
-    Examples:
-        >>> from keras_griffin.training.data.first_fit import first_fit
-        >>> list(first_fit([5, 4, 8, 3, 4], capacity=8))
-        [[2], [0, 3], [1, 4]]
+    memory does not grow with the stream. Full rows come at once, the rest at the end in the order of opening.
     """
     rooms: list[int] = []
     rows: list[list[int]] = []

@@ -40,12 +40,7 @@ class PackingCounts(NamedTuple):
 
 
 class PackedBatch:
-    """A batch of rows, to be filled with pieces of documents.
-
-    Args:
-        batch_size: B.
-        sequence_length: T.
-    """
+    """A batch of rows, to be filled with pieces of documents."""
 
     def __init__(self, batch_size: int, sequence_length: int):
         shape = (batch_size, sequence_length)
@@ -55,14 +50,7 @@ class PackedBatch:
         self._documents = [0] * batch_size
 
     def append(self, row: int, tokens: np.ndarray, length: int, weights: np.ndarray | None = None) -> None:
-        """Append a piece to a row.
-
-        Args:
-            row: from 0 to B - 1.
-            tokens: `(length,)`, or `(length + 1,)` if the document continues: the last one is only a target.
-            length: how many tokens to put into the row.
-            weights: the weight of each token as a target, of the tokens' shape; None for 1.
-        """
+        """Append a piece to a row: `tokens`, `weights`: (length,), or (length + 1,) if the document continues."""
         start, stop = self._reached[row], self._reached[row] + length
         self._reached[row] = stop
         self._documents[row] += 1
@@ -73,23 +61,13 @@ class PackedBatch:
         self.weights[row, start : start + predictions] = 1.0 if weights is None else weights[1:]
 
     def for_fit(self, function_name: str, vocabulary_size: int | None) -> tuple:
-        """`(x, targets, weights)`, after a check that the ids are in the vocabulary.
-
-        Raises:
-            ValueError: an id is negative, or not below `vocabulary_size`.
-        """
+        """`(x, targets, weights)`, after a check that the ids are in the vocabulary."""
         check_ids(function_name, np.stack([self.token_ids, self.targets]), vocabulary_size)
         return {"token_ids": self.token_ids, "segment_ids": self.segment_ids}, self.targets, self.weights
 
 
 def kept_lengths(lengths: np.ndarray, sequence_length: int, long_documents: str) -> np.ndarray:
-    """How many tokens of each document are kept.
-
-    Args:
-        lengths: `(N,)` of the documents.
-        sequence_length: T.
-        long_documents: see `PackedDocuments`.
-    """
+    """How many tokens of each document of these `lengths`, (N,), are kept."""
     if long_documents == "cut":
         return lengths
     return np.where(lengths > sequence_length, sequence_length if long_documents == "truncate" else 0, lengths)
@@ -103,11 +81,7 @@ def check_packing(
     long_documents: str,
     vocabulary_size: int | None,
 ) -> None:
-    """Check the arguments of packing.
-
-    Raises:
-        ValueError: one is invalid.
-    """
+    """Check the arguments of packing."""
     checked(function_name, integer_from(2), sequence_length=sequence_length)
     checked(function_name, COUNT, batch_size=batch_size)
     checked(function_name, COUNT, open_rows=open_rows)
@@ -116,16 +90,7 @@ def check_packing(
 
 
 def check_ids(function_name: str, token_ids: np.ndarray, vocabulary_size: int | None) -> None:
-    """Check that ids are not negative, and in the vocabulary if that is known.
-
-    Args:
-        function_name: name for error messages.
-        token_ids: integers, of any non-empty shape.
-        vocabulary_size: V, or None if unknown.
-
-    Raises:
-        ValueError: an id is negative, or not below V.
-    """
+    """Check that ids are not negative, and in the vocabulary if that is known."""
     least, greatest = token_ids.min(), token_ids.max()
     if least < 0 or (vocabulary_size is not None and greatest >= vocabulary_size):
         rule = "at least 0" if vocabulary_size is None else f"from 0 to {vocabulary_size - 1}"
@@ -133,16 +98,7 @@ def check_ids(function_name: str, token_ids: np.ndarray, vocabulary_size: int | 
 
 
 def as_tokens(function_name: str, document, number: int) -> np.ndarray:
-    """A document as an array `(T,)` of integers.
-
-    Args:
-        function_name: name for error messages.
-        document: an array, or a list of integers.
-        number: the document's number, for error messages.
-
-    Raises:
-        ValueError: it is not a vector of integers.
-    """
+    """A document, an array or a list, as an array `(T,)` of integers."""
     tokens = np.asarray(document)
     if tokens.shape == (0,):
         return tokens.astype("int32")
@@ -155,16 +111,7 @@ def as_tokens(function_name: str, document, number: int) -> np.ndarray:
 
 
 def check_weights(function_name: str, weights: Sequence, lengths: np.ndarray) -> None:
-    """Check that weights are one finite number of at least 0 for each token.
-
-    Args:
-        function_name: name for error messages.
-        weights: for each document an array `(T,)`.
-        lengths: `(N,)` of the documents.
-
-    Raises:
-        ValueError: they are not.
-    """
+    """Check that weights are one finite number of at least 0 for each token."""
     if len(weights) != len(lengths):
         raise ValueError(
             f"{function_name}: weights must be one array for each document. "

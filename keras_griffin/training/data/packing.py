@@ -32,14 +32,12 @@ class PackedDocuments(keras.utils.PyDataset):
 
     so the first token of a document is never a target, and every other token is predicted exactly once.
 
-    A document longer than a row is cut into pieces of T tokens and a rest. Each token is in one piece; the last target
-    of a piece is the first token of the next, so a cut costs no prediction. But a piece has no context from those
-    before it: it begins like a new document.
+    A document longer than a row is cut into pieces of T tokens and a rest. The last target of a piece is the first
+    token of the next, so a cut costs no prediction. But a piece begins like a new document, without context.
 
     Documents are assigned to rows once, in an order drawn from the seed, each to the first row that has room; an epoch
-    takes the rows in an order drawn from the seed and the epoch. (Which documents share a row makes no difference to a
-    model that separates them.) So a batch depends only on the seed, the epoch and its index: to resume anywhere, set
-    `epoch`. The last batch is filled with rows of padding.
+    takes the rows in an order drawn from the seed and the epoch. So a batch depends only on the seed, the epoch and its
+    index: to resume anywhere, set `epoch`. The last batch is filled with rows of padding.
 
     Args:
         documents: a sequence of integer arrays `(T,)`, or of lists of integers, of any lengths; or a `TokenFile`. For
@@ -81,12 +79,8 @@ class PackedDocuments(keras.utils.PyDataset):
         >>> targets[1].tolist(), data.counts.predictions
         ([7, 8, 9, 10, 11], 8)
 
-    Reference: Krell et al. 2021 (arXiv 2107.02027) for rows of separated documents; they plan rows from a histogram of
-    all lengths, which a stream lacks, while here each document goes into the first row with room.
+    Reference: Krell et al. 2021 (arXiv 2107.02027), who plan rows from a histogram of all lengths.
     """
-
-    #: See the argument. A class attribute, so that a run's description omits it if there are no weights.
-    weights = None
 
     def __init__(
         self,
@@ -111,8 +105,8 @@ class PackedDocuments(keras.utils.PyDataset):
             vocabulary_size = documents.checked_vocabulary_size("PackedDocuments", vocabulary_size)
         if weights is not None:
             check_weights("PackedDocuments", weights, lengths)
-            self.weights = weights
         self.documents = documents
+        self.weights = weights
         self.sequence_length = sequence_length
         self.batch_size = batch_size
         self.seed = seed
@@ -127,7 +121,6 @@ class PackedDocuments(keras.utils.PyDataset):
         self._pieces, self._ends = _plan(kept, order, sequence_length, open_rows)
         self._is_last = self._pieces[1] + self._pieces[2] == kept[self._pieces[0]]
         rows, placed = len(self._ends) - 1, int(kept.sum())
-        #: See `PackingCounts`.
         self.counts = PackingCounts(
             documents=len(lengths),
             tokens=int(lengths.sum()),
@@ -137,7 +130,7 @@ class PackedDocuments(keras.utils.PyDataset):
             rows=rows,
             predictions=self._count_predictions(kept),
         )
-        self._row_order = _RowOrder(rows, seed if shuffle else None)
+        self._row_order: tuple[int | None, np.ndarray] = (None, np.empty(0))
 
     @property
     def num_batches(self):
@@ -152,7 +145,7 @@ class PackedDocuments(keras.utils.PyDataset):
         if not 0 <= index < self.num_batches:
             raise IndexError(f"PackedDocuments: a batch's index must be from 0 to {self.num_batches - 1}. Got {index}.")
         batch = PackedBatch(self.batch_size, self.sequence_length)
-        rows = self._row_order(self.epoch)[index * self.batch_size : (index + 1) * self.batch_size]
+        rows = self._rows_of_epoch()[index * self.batch_size : (index + 1) * self.batch_size]
         for place, row in enumerate(rows):
             for piece in range(self._ends[row], self._ends[row + 1]):
                 number, start, length = self._pieces[:, piece].tolist()
@@ -162,6 +155,19 @@ class PackedDocuments(keras.utils.PyDataset):
                 weights = None if self.weights is None else np.asarray(self.weights[number])[start:stop]
                 batch.append(place, tokens, length, weights)
         return batch.for_fit("PackedDocuments", self.vocabulary_size)
+
+    def _rows_of_epoch(self) -> np.ndarray:
+        """The order of the rows."""
+        # Other threads may be reading other epochs: read and replace the cached tuple as a whole.
+        epoch = self.epoch
+        known, order = self._row_order
+        if known != epoch:
+            order = np.arange(self.counts.rows)
+            if self.shuffle:
+                # The 1 separates it from the order of documents: to NumPy, (seed, 0) is the same as seed.
+                order = np.random.default_rng((self.seed, epoch, 1)).permutation(order)
+            self._row_order = epoch, order
+        return order
 
     def _count_predictions(self, kept):
         """Of the kept tokens of each document, all but the first, or those with weight."""
@@ -200,8 +206,6 @@ class PackedStream:
         [[[0, 1, 2, 0, 1], [0, 1, 2, 3, 4], [5, 0, 0, 0, 0]]]
         >>> print(stream.counts)
         3 documents, 11 tokens in 3 rows, 73.3% full
-
-    Reference: as `PackedDocuments`, Krell et al. 2021 (arXiv 2107.02027).
     """
 
     def __init__(
@@ -273,36 +277,8 @@ class PackedStream:
         self.counts = self.counts._replace(**{name: getattr(self.counts, name) + n for name, n in more.items()})
 
 
-class _RowOrder:
-    """The order of rows in an epoch, cached for the latest one; copies of a dataset share it."""
-
-    def __init__(self, rows: int, seed: int | None):
-        self._rows = rows
-        self._seed = seed
-        self._newest: tuple[int | None, np.ndarray] = (None, np.zeros(0, int))
-
-    def __call__(self, epoch: int) -> np.ndarray:
-        # Other threads may be reading other epochs: read and replace the cached tuple as a whole.
-        known, order = self._newest
-        if known != epoch:
-            order = np.arange(self._rows)
-            if self._seed is not None:
-                # The 1 separates it from the order of documents: to NumPy, (seed, 0) is the same as seed.
-                order = np.random.default_rng((self._seed, epoch, 1)).permutation(self._rows)
-            self._newest = (epoch, order)
-        return order
-
-
 def document_lengths(function_name: str, documents: Sequence | TokenFile) -> np.ndarray:
-    """The length of each document `(N,)`, at least one of them positive.
-
-    Args:
-        function_name: name for error messages.
-        documents: a sequence of integer arrays `(T,)`, or of lists of integers; or a `TokenFile`.
-
-    Raises:
-        ValueError: the documents are not a sequence, have no token, or are not integers.
-    """
+    """The length of each document `(N,)`, at least one of them positive."""
     if isinstance(documents, TokenFile):
         lengths = documents.lengths
     elif hasattr(documents, "__len__") and hasattr(documents, "__getitem__") and not isinstance(documents, str | bytes):

@@ -95,9 +95,8 @@ class TokenFile:
             self._refuse(f"{documents} documents of {tokens} tokens must make {wanted} bytes. Got {size}")
         self.fingerprint = None if digest == UNKNOWN else digest.hex()
         self.offsets = np.memmap(self.path, _OFFSET, "r", offsets_start, documents + 1)
-        checksum = _checksum(self.offsets.data, zlib.crc32(start[: _HEADER.size]))
-        self.checksum = checksum
-        if (checksum,) != _CHECKSUM.unpack_from(start, _HEADER.size):
+        self.checksum = _checksum(self.offsets.data, zlib.crc32(start[: _HEADER.size]))
+        if (self.checksum,) != _CHECKSUM.unpack_from(start, _HEADER.size):
             self._refuse("the header and the table of documents must match their checksum. Got a mismatch")
         # An empty range can't be mapped.
         self.tokens = np.memmap(self.path, self.dtype, "r", HEADER_BYTES, tokens) if tokens else np.empty(0, self.dtype)
@@ -134,11 +133,7 @@ class TokenFile:
             )
 
     def checked_vocabulary_size(self, function_name: str, vocabulary_size: int | None) -> int:
-        """The size of the vocabulary, an upper bound of the ids: the model's if it is given.
-
-        Raises:
-            ValueError: the file's is larger.
-        """
+        """The size of the vocabulary, an upper bound of the ids: the model's if it is given."""
         if vocabulary_size is None:
             return self.vocabulary_size
         if self.vocabulary_size > vocabulary_size:

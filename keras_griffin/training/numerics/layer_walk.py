@@ -45,26 +45,7 @@ class LayerWalk(NamedTuple):
 def walk_layers(model: keras.Model, token_ids, segment_ids=None, threshold: float = 0.999) -> LayerWalk:
     """Run a batch from the initial state, without gradients, outside of any compiled function.
 
-    Args:
-        model: a `LanguageModel`, or a model that shares its layers: `packed()`, `carried()`.
-        token_ids: `(B, T)` integers.
-        segment_ids: `(B, T)` integers, 0 for padding, or None without padding and packing.
-        threshold: the decay above which `DecayReport` counts a step as slow.
-
-    Returns:
-        The record of each layer, and the decays of each recurrence.
-
-    Raises:
-        ValueError: the model lacks the layers of a language model.
-
-    Examples:
-        >>> import numpy as np
-        >>> from keras_griffin.models import Griffin, GriffinConfig
-        >>> from keras_griffin.training.numerics.layer_walk import walk_layers
-        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
-        >>> walk = walk_layers(model, np.array([[1, 2, 3]]))
-        >>> walk.first_nonfinite is None, [report.layer for report in walk.decays]
-        (True, ['block_0/mixer/rg_lru', 'block_1/mixer/rg_lru'])
+    `token_ids`, `segment_ids`: (B, T) integers. The model is a `LanguageModel`, or shares its layers, as `packed()`.
     """
     embedding, blocks, norm = language_model_layers(model)
     tokens, reset, mask = ops.convert_to_tensor(token_ids), None, None

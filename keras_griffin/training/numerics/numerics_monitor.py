@@ -32,11 +32,9 @@ class NumericsMonitor(keras.callbacks.Callback):
 
     If the loss, a weight, or a layer's output on the batch is not finite, the run ends with one sentence that names the
     variable or the layer, the step, and the magnitude of the layer's input. With a dataset, all its batches since the
-    last check are searched. A single batch with gradients that are not finite makes all weights NaN, and its cause can
-    no longer be found; `AdamW(drop_nonfinite=True)`, the choice of `default_optimizer`, keeps the weights.
-
-    Between two checks nothing is computed and nothing read from the device; a run has the same losses without the
-    callback.
+    last check are searched. One batch with gradients that are not finite makes all weights NaN, which hides the cause;
+    `AdamW(drop_nonfinite=True)`, the choice of `default_optimizer`, keeps the weights. The losses are the same without
+    the callback, and between two checks nothing is computed or read from the device.
 
     Args:
         batches: the training data: a dataset whose batches depend on their index (and `epoch`), passed to `fit` with
@@ -127,10 +125,19 @@ class NumericsMonitor(keras.callbacks.Callback):
         """Measure, and end the run if something is not finite after `steps` steps of the epoch."""
         walk = self._walk(_batch(self.batches))
         self.reports = walk.decays
-        loss = _loss(self.model, logs)
+        # After an epoch it is read from the logs, as the metrics may be of a validation.
+        metrics = self.model.get_metrics_result() if logs is None else logs
+        loss = float(ops.convert_to_numpy(metrics.get("loss", 0.0)))
         nonfinite = _nonfinite_variables(self.model)
         if not math.isfinite(loss) or nonfinite or walk.first_nonfinite:
-            self._fail(self._diagnosis(walk, nonfinite, steps), self._when(loss, steps))
+            first, last = (_skipped(self.batches) + step for step in (self._looked + 1, steps))
+            since = f"steps {first} to {last}" if last > first else f"step {last}"
+            when = f"NumericsMonitor: not finite in {since} of epoch {self._epoch + 1}, loss {loss:.4g}"
+            self.failure = f"{when}: {self._diagnosis(walk, nonfinite, steps)}."
+            if self.raise_error:
+                raise FloatingPointError(self.failure)
+            print(self.failure, file=sys.stderr)
+            self.model.stop_training = True
         self._looked = steps
 
     def _diagnosis(self, walk: LayerWalk, nonfinite: dict[str, int], steps: int) -> str:
@@ -167,18 +174,6 @@ class NumericsMonitor(keras.callbacks.Callback):
                     return walk, f"on batch {_skipped(self.batches) + index} of the data"
         return None
 
-    def _when(self, loss: float, steps: int) -> str:
-        first, last = (_skipped(self.batches) + step for step in (self._looked + 1, steps))
-        since = f"steps {first} to {last}" if last > first else f"step {last}"
-        return f"NumericsMonitor: not finite in {since} of epoch {self._epoch + 1}, loss {loss:.4g}"
-
-    def _fail(self, diagnosis: str, when: str):
-        self.failure = f"{when}: {diagnosis}."
-        if self.raise_error:
-            raise FloatingPointError(self.failure)
-        print(self.failure, file=sys.stderr)
-        self.model.stop_training = True
-
     def _walk(self, inputs: tuple) -> LayerWalk:
         token_ids, segment_ids = inputs
         return walk_layers(self.model, token_ids, segment_ids, threshold=self.threshold)
@@ -209,12 +204,6 @@ def _in_epoch(batches, epoch: int | None):
         yield
     finally:
         batches.epoch = before
-
-
-def _loss(model, logs) -> float:
-    """The mean loss of the epoch so far; after an epoch it is read from the logs, as metrics may be of validation."""
-    loss = (model.get_metrics_result() if logs is None else logs).get("loss", 0.0)
-    return float(ops.convert_to_numpy(loss))
 
 
 def _nonfinite_variables(model) -> dict[str, int]:

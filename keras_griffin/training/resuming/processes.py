@@ -11,6 +11,7 @@ import numpy as np
 from keras_griffin import backends
 from keras_griffin.models.saving.weights import as_array
 from keras_griffin.training.resuming.run_file import RunFile, as_json, crc32
+from keras_griffin.training.resuming.run_state import place_of
 
 #: Prefix of tensors that differ from the writer's, such as `process/1/metrics/0/loss/total`.
 _OWN = "process"
@@ -19,10 +20,7 @@ _OWN = "process"
 class Processes:
     """All processes of a run. Each must call the same methods in the same order; with one process, they do nothing.
 
-    Args:
-        index: of this process; process 0 is the writer.
-        count: P.
-        backend: has `gathered` and `sent`, as in `keras_griffin.backends`.
+    Process 0 is the writer. `backend` has `gathered` and `sent`, as in `keras_griffin.backends`.
     """
 
     def __init__(self, index: int = 0, count: int = 1, backend: Any = None):
@@ -69,11 +67,7 @@ class Processes:
 
     @contextlib.contextmanager
     def as_one(self) -> Iterator[None]:
-        """If one process fails in the `with` block, all fail.
-
-        Raises:
-            RuntimeError: another process has failed; the message is that of its error.
-        """
+        """If one process fails in the `with` block, all fail: the others with a RuntimeError that has its message."""
         failure = None
         try:
             yield
@@ -92,16 +86,12 @@ class Processes:
 
 
 def all_processes() -> Processes:
-    """PyTorch's process group or the processes of JAX's active `keras.distribution`; otherwise this process alone.
-
-    Raises:
-        ValueError: TensorFlow's active strategy has several workers.
-    """
+    """PyTorch's process group or the processes of JAX's active `keras.distribution`; otherwise this process alone."""
     index, count = backends.active().process()
     return Processes(index, count, backends.active())
 
 
-def gather_moment(
+def gather_snapshot(
     processes: Processes, tensors: Mapping[str, np.ndarray], facts: dict
 ) -> tuple[Mapping[str, np.ndarray], dict]:
     """The tensors and facts that the writer writes: its own, and where the other processes' differ, theirs too."""
@@ -110,13 +100,13 @@ def gather_moment(
     tensors = {name: np.asarray(array) for name, array in tensors.items()}
     described = processes.values({name: [*_shape_and_dtype(array), crc32(array)] for name, array in tensors.items()})
     callbacks = processes.values(facts["callbacks"])
-    of_writer = {_place(name): description for name, description in described[0].items()}
+    of_writer = {place_of(name): description for name, description in described[0].items()}
     gathered, others = dict(tensors), {}
     for index in range(1, processes.count):
         for name, description in described[index].items():
-            if of_writer.get(_place(name)) != description:
-                array = processes.array_of(index, tensors.get(name), *description[:2])
-                gathered[f"{_OWN}/{index}/{name}"] = array
+            if of_writer.get(place_of(name)) != description:
+                own = processes.array_of(index, tensors.get(name), *description[:2])
+                gathered[f"{_OWN}/{index}/{name}"] = own
         arrays = [name for name in described[index] if name.startswith("callbacks/")]
         others[str(index)] = {"callbacks": callbacks[index], "arrays_of_callbacks": arrays}
     return gathered, {**facts, "others": others}
@@ -129,7 +119,7 @@ def share_facts(processes: Processes, saved: RunFile | None) -> dict | None:
     return processes.values(saved and saved.facts)[0]
 
 
-def share_moment(processes: Processes, saved: RunFile | None, facts: dict | None) -> RunFile | None:
+def share_snapshot(processes: Processes, saved: RunFile | None, facts: dict | None) -> RunFile | None:
     """This process's part of the snapshot with these facts; `saved` is that snapshot in the writer, None elsewhere."""
     if facts is None or processes.count == 1:
         return saved
@@ -145,21 +135,17 @@ def share_moment(processes: Processes, saved: RunFile | None, facts: dict | None
     others = facts.get("others", {}).get(str(processes.index))
     if others:
         facts = {**facts, "callbacks": others["callbacks"]}
-        places, arrays = {_place(name) for name in mine}, set(others["arrays_of_callbacks"])
+        places, arrays = {place_of(name) for name in mine}, set(others["arrays_of_callbacks"])
         common = {
             name: array
             for name, array in common.items()
-            if _place(name) not in places and (name in arrays or not name.startswith("callbacks/"))
+            if place_of(name) not in places and (name in arrays or not name.startswith("callbacks/"))
         }
     return RunFile(facts, {**common, **mine})
 
 
 def check_same_weights(processes: Processes, model: keras.Model) -> None:
-    """Check that all processes of a run begin with the same weights, since each applies the mean of all gradients.
-
-    Raises:
-        ValueError: the trainable variables differ between processes.
-    """
+    """Check that all processes of a run begin with the same weights, since each applies the mean of all gradients."""
     if processes.count == 1:
         return
     paths = [variable.path for variable in model.trainable_variables]
@@ -172,11 +158,6 @@ def check_same_weights(processes: Processes, model: keras.Model) -> None:
                 "ResumableRun: the processes of a run must begin with the same weights, by "
                 f"keras.utils.set_random_seed or from a file. Got different ones in process {index}: {named[0]}."
             )
-
-
-def _place(name):
-    """A variable's name that is the same in every process, even if Keras has numbered its layers differently."""
-    return name if name.startswith("callbacks/") else tuple(name.split("/")[:2])
 
 
 def _shape_and_dtype(array) -> list:

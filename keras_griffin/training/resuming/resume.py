@@ -11,14 +11,15 @@ from typing import Any
 
 import keras
 
+from keras_griffin.checks import COUNT, checked
 from keras_griffin.training.data.rest_of_epoch import RestOfEpoch
 from keras_griffin.training.interruption import noted_signals
 from keras_griffin.training.resuming.processes import (
     all_processes,
     check_same_weights,
-    gather_moment,
+    gather_snapshot,
     share_facts,
-    share_moment,
+    share_snapshot,
 )
 from keras_griffin.training.resuming.run_course import RunCourse
 from keras_griffin.training.resuming.run_description import check_same_run, describe_run, describe_shares
@@ -70,11 +71,8 @@ class ResumableRun:
     """
 
     def __init__(self, folder: str | os.PathLike, *, save_every: int = 100, keep: int = 2, notes: Any = None):
-        for name, value in {"save_every": save_every, "keep": keep}.items():
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"ResumableRun: {name} must be an integer of at least 1. Got {value!r}.")
-        self.save_every = save_every
-        self._folder = RunFolder(folder, keep)
+        self.save_every = checked("ResumableRun", COUNT, save_every=save_every)
+        self._folder = RunFolder(folder, checked("ResumableRun", COUNT, keep=keep))
         self._saved = self._folder.read_newest()
         self.notes = self._saved.facts["notes"] if self._saved else notes
         self._step = self._saved.facts["step"] if self._saved else 0
@@ -154,13 +152,15 @@ class ResumableRun:
             with processes.as_one():
                 if processes.is_writer:
                     stack.enter_context(self._folder.lock())
-                    self._read_again()
+                    # Another process may have written since, or removed the run; reading checks every byte.
+                    if not self._saved or self._folder.paths()[:1] != [self._folder.path_of(self._saved.facts["step"])]:
+                        self._saved = self._folder.read_newest()
                     self._folder.remove_parts()
             saved, self._saved = self._saved if processes.is_writer else None, None
             description, saved = self._matched(processes, saved, model, data)
 
             def write(step, tensors, facts):
-                tensors, facts = gather_moment(processes, tensors, facts)
+                tensors, facts = gather_snapshot(processes, tensors, facts)
                 beside = {"description": description, "notes": self.notes, "seconds": self.seconds}
                 with processes.as_one():
                     if processes.is_writer:
@@ -186,11 +186,6 @@ class ResumableRun:
                 **options,
             )
 
-    def _read_again(self):
-        """Read the newest snapshot if another process has written one since, or if none was read."""
-        if self._saved is None or self._folder.newest_step() != self._saved.facts["step"]:
-            self._saved = self._folder.read_newest()
-
     def _matched(self, processes, saved, model, data):
         """The description of the run, and the snapshot, checked to be of that run, that this process resumes from."""
         facts = share_facts(processes, saved)
@@ -207,7 +202,7 @@ class ResumableRun:
         with processes.as_one():
             if processes.is_writer:
                 check_variables(model, saved.tensors)
-        return description, share_moment(processes, saved, facts)
+        return description, share_snapshot(processes, saved, facts)
 
     def remove(self) -> None:
         """Remove all files of the run, and the folder if it is empty then.

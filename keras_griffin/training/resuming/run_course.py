@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_griffin import backends
 from keras_griffin.training.data.rest_of_epoch import RestOfEpoch
-from keras_griffin.training.interruption import NotedSignals
+from keras_griffin.training.interruption import NotedSignals, StopOnInterrupt
 from keras_griffin.training.resuming.processes import Processes
 from keras_griffin.training.resuming.run_file import RunFile
 from keras_griffin.training.resuming.run_state import (
@@ -21,12 +21,12 @@ from keras_griffin.training.resuming.run_state import (
 )
 
 
-class RunCourse:
-    """The course of a run: the callbacks of its `fit`, with the user's between two of its own.
+class RunCourse(keras.callbacks.Callback):
+    """The first of the `callbacks` of a run's `fit`: it restores the state that the user's callbacks rely on.
 
-    A save must include what the user's callbacks did with the same batch; a restore must happen before some of them
-    begin, and after others have. So one callback runs before them and one after. `fit` resumes at the batch `start` of
-    `epoch`, or not at all if a callback ended the run: `is_stopped`.
+    A save must include what they did with the same batch; a restore must happen before some of them begin, and after
+    others have. So the last callback does the rest. `fit` resumes at the batch `start` of `epoch`, or not at all if a
+    callback ended the run: `is_stopped`.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class RunCourse:
         verbose="auto",
         processes: Processes | None = None,
     ):
+        super().__init__()
         beginning: dict[str, Any] = {"step": 0, "epoch": 0, "start": 0, "is_stopped": False, "first_epoch": rest.epoch}
         facts = saved.facts if saved else beginning
         self.epoch, self.start, self.is_stopped = facts["epoch"], facts["start"], facts["is_stopped"]
@@ -49,66 +50,57 @@ class RunCourse:
         self._processes = processes or Processes()
         self.others = [*callbacks, keras.callbacks.History()]
         bar = [_BarFromTheStart(rest)] if verbose != 0 else []
-        self.callbacks = [_Before(self), *self.others, *bar, _After(self)]
+        self.callbacks = [self, *self.others, *bar, _After(self)]
 
-    def save(self, model: keras.Model, epoch: int, start: int, is_stopped: bool = False) -> None:
+    def on_train_begin(self, logs=None):
+        """Restore the variables and the logs."""
+        if self.saved:
+            restore_variables(self.model, self.saved.tensors)
+            restore_logs(self.others, self.saved.facts["callbacks"])
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Position the data; in a resumed epoch also restore the metrics, and set `first_batch` of callbacks."""
+        rest = self.rest
+        # As in `fit`, which ends an epoch of the data before its own first one.
+        rest.epoch = self.first_epoch + 1 + epoch
+        rest.start = self.start if epoch == self.epoch else 0
+        for callback in self.others:
+            # `fit` restarts its count of batches there.
+            if hasattr(callback, "first_batch"):
+                callback.first_batch = rest.start
+        if rest.start and self.saved and not restore_metrics(self.model, self.saved.tensors):
+            # On TensorFlow, metrics get their variables in the first step.
+            batch = rest[0]
+            self.model.test_on_batch(*(batch if isinstance(batch, (tuple, list)) else [batch]))
+            restore_variables(self.model, self.saved.tensors)
+            restore_metrics(self.model, self.saved.tensors)
+
+    def save(self, epoch: int, start: int, is_stopped: bool = False) -> None:
         """Save the state before a batch."""
-        backends.active().sync_variables(model)
+        backends.active().sync_variables(self.model)
         states, arrays = callback_states(self.others)
-        arrays.update(copy_variables(model, with_metrics=start > 0))
+        arrays.update(copy_variables(self.model, with_metrics=start > 0))
         place = {"step": self.step, "epoch": epoch, "start": start, "is_stopped": is_stopped}
         self._write(self.step, arrays, {**place, "first_epoch": self.first_epoch, "callbacks": states})
 
-    def agree(self, model: keras.Model) -> bool:
-        """Stop every process if one must stop; return whether `stop_on_interrupt` asked one of them to."""
-        is_asked = any(getattr(callback, "is_asked_for", False) for callback in self.others)
-        received, is_stopping, is_asked_for = self._processes.largest(
-            self.noted.received or 0, int(model.stop_training), int(is_asked)
+    def agree(self) -> bool:
+        """Stop every process if one must stop; return whether Ctrl-C stops one, by `stop_on_interrupt`."""
+        interrupted = any(callback.is_interrupted for callback in self.others if isinstance(callback, StopOnInterrupt))
+        received, is_stopping, is_interrupted = self._processes.largest(
+            self.noted.received or 0, int(self.model.stop_training), int(interrupted)
         )
         # Never clear it: a signal may have arrived since.
         if received:
             self.noted.received = received
         if is_stopping:
-            model.stop_training = True
-        return bool(is_asked_for)
+            self.model.stop_training = True
+        return bool(is_interrupted)
 
     def close_logs(self) -> None:
         """Close the files that `fit` leaves open when an exception ends it."""
         for callback in self.others:
             if isinstance(callback, keras.callbacks.CSVLogger):
                 callback.on_train_end()
-
-
-class _Before(keras.callbacks.Callback):
-    """Restores the state that the other callbacks rely on."""
-
-    def __init__(self, course):
-        super().__init__()
-        self._course = course
-
-    def on_train_begin(self, logs=None):
-        """Restore the variables and the logs."""
-        course = self._course
-        if course.saved:
-            restore_variables(self.model, course.saved.tensors)
-            restore_logs(course.others, course.saved.facts["callbacks"])
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Position the data; in a resumed epoch also restore the metrics, and set `first_batch` of callbacks."""
-        course, rest = self._course, self._course.rest
-        # As in `fit`, which ends an epoch of the data before its own first one.
-        rest.epoch = course.first_epoch + 1 + epoch
-        rest.start = course.start if epoch == course.epoch else 0
-        for callback in course.others:
-            # `fit` restarts its count of batches there.
-            if hasattr(callback, "first_batch"):
-                callback.first_batch = rest.start
-        if rest.start and not restore_metrics(self.model, course.saved.tensors):
-            # On TensorFlow, metrics get their variables in the first step.
-            batch = rest[0]
-            self.model.test_on_batch(*(batch if isinstance(batch, (tuple, list)) else [batch]))
-            restore_variables(self.model, course.saved.tensors)
-            restore_metrics(self.model, course.saved.tensors)
 
 
 class _After(keras.callbacks.Callback):
@@ -127,7 +119,7 @@ class _After(keras.callbacks.Callback):
         if course.saved:
             restore_callbacks(course.others, course.saved.facts["callbacks"], course.saved.tensors)
         else:
-            course.save(self.model, 0, 0)
+            course.save(0, 0)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Release the file, of which everything is restored; a view would keep it open."""
@@ -149,22 +141,22 @@ class _After(keras.callbacks.Callback):
                 # TensorFlow would begin a step without a batch, and change weights before it notices.
                 raise StopIteration
             return
-        course.agree(self.model)
+        course.agree()
         self._is_cut = self.model.stop_training
-        is_asked_for = course.noted.received is not None
-        if self._is_cut or is_asked_for or course.step - self._saved_step >= course.save_every:
-            course.save(self.model, self._epoch, done)
+        is_signalled = course.noted.received is not None
+        if self._is_cut or is_signalled or course.step - self._saved_step >= course.save_every:
+            course.save(self._epoch, done)
             self._saved_step = course.step
-        if is_asked_for:
+        if is_signalled:
             course.noted.end()
 
     def on_epoch_end(self, epoch, logs=None):
         """Save the end of an epoch, unless it was cut short."""
         course = self._course
-        is_asked_for = course.agree(self.model)
+        is_interrupted = course.agree()
         if not self._is_cut:
             # After the Ctrl-C of `stop_on_interrupt` the run may resume; if another callback ended it, it may not.
-            course.save(self.model, epoch + 1, 0, is_stopped=self.model.stop_training and not is_asked_for)
+            course.save(epoch + 1, 0, is_stopped=self.model.stop_training and not is_interrupted)
             self._saved_step = course.step
         if course.noted.received is not None:
             course.noted.end()

@@ -1,9 +1,4 @@
-"""The settings and the data of a run as JSON, so that it resumes with the same ones or not at all.
-
-The data's corpus is described by its size, in words, and a checksum. A token file has a checksum in its header. Of
-anything else the bytes are read: all of them up to `WHOLE_BYTES`; of a larger array, which may be mapped from a file of
-any size, `SAMPLES` evenly spread pieces of `SAMPLE_BYTES`, including the first and the last.
-"""
+"""The settings and the data of a run as JSON, so that it resumes with the same ones or not at all."""
 
 import hashlib
 import json
@@ -14,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_griffin import backends
+from keras_griffin.checks import plain
 from keras_griffin.training.data.token_file import TokenFile
 
 #: May change: names, which Keras numbers; settings of speed and placement; a functional model's edges, which its
@@ -26,10 +22,10 @@ _LEFT_OUT = set(
 _MOVING = {"epoch", "workers", "use_multiprocessing", "max_queue_size"}
 #: Longer texts, such as a tokenizer's vocabulary, are stored as a digest.
 _LONGEST_TEXT = 200
-#: Parts that depend on a process's share of the data.
-_OF_DATA = ("data", "data.data", "corpus", "first_batch")
 #: How many differences a message names.
 NAMED_DIFFERENCES = 4
+#: All bytes of a corpus are read up to this size; of a larger array, which may be mapped from a file of any size,
+#: `SAMPLES` evenly spread pieces of `SAMPLE_BYTES`, including the first and the last.
 WHOLE_BYTES = 1 << 30
 SAMPLES = 1 << 10
 SAMPLE_BYTES = 1 << 16
@@ -37,31 +33,24 @@ _PIECE_BYTES = 1 << 24
 
 
 def describe_run(model: keras.Model, data: keras.utils.PyDataset) -> dict:
-    """The settings of model, optimizer, loss and data, the data's corpus, and a checksum of its first batch, as JSON.
-
-    Args:
-        model: compiled.
-        data: at the beginning of its first epoch.
-    """
+    """The settings of model, optimizer, loss and data, and a checksum of the first batch of its epoch, as JSON."""
     backends.active().before_config_is_written()
-    # Before its attributes are read: those that a dataset sets on first use then exist, as they will later.
+    # Before its attributes are read: a dataset may set some on first use.
     first_batch = 0
     for leaf in keras.tree.flatten(data[0]):
-        first_batch = _checksum(np.ascontiguousarray(keras.ops.convert_to_numpy(leaf)), first_batch)
-    inner = getattr(data, "data", None)
-    return {
-        "corpus": describe_corpus(data),
-        "model": _settings(model, type(model).__name__),
-        "compiled": _plain(model.get_compile_config() or {}),
-        "data": _describe_data(data),
-        "data.data": _describe_data(inner) if isinstance(inner, keras.utils.PyDataset) else {},
-        "first_batch": first_batch,
-    }
+        first_batch = _checksum(keras.ops.convert_to_numpy(leaf), first_batch)
+    try:
+        settings = _plain(keras.saving.serialize_keras_object(model))
+    except (NotImplementedError, TypeError, ValueError):
+        settings = type(model).__name__
+    compiled = _plain(model.get_compile_config() or {})
+    return {"model": settings, "compiled": compiled, "data": describe_data(data), "first_batch": first_batch}
 
 
 def describe_shares(descriptions: list[dict]) -> dict:
-    """Combine the descriptions of a run's processes: the first one, and how the data of the others differ from it."""
-    first, *rest = (dict(_leaves({name: one[name] for name in _OF_DATA}, is_split=True)) for one in descriptions)
+    """The first description of a run's processes, and how the data of the others differ from it."""
+    of_data = ({name: one[name] for name in ("data", "first_batch")} for one in descriptions)
+    first, *rest = (dict(_leaves(part, is_split=True)) for part in of_data)
     shares = {}
     for index, share in enumerate(rest, 1):
         if others := {place: json.loads(value) for place, value in share.items() if first.get(place) != value}:
@@ -70,11 +59,7 @@ def describe_shares(descriptions: list[dict]) -> dict:
 
 
 def check_same_run(saved: dict, given: dict) -> None:
-    """Check that two descriptions are of the same run.
-
-    Raises:
-        ValueError: they differ; the message names the differences, such as `model.window 64 instead of 128`.
-    """
+    """Check that two descriptions are of the same run; the error names `model.window 64 instead of 128`."""
     leaves = [dict(_leaves(one)) for one in (saved, given)]
     # The first batch follows from the settings, so it is named only if they are equal.
     settings = [{name: text for name, text in each.items() if not name.endswith("first_batch")} for each in leaves]
@@ -83,54 +68,59 @@ def check_same_run(saved: dict, given: dict) -> None:
 
 
 def check_same(rule: str, saved: Mapping[str, str], given: Mapping[str, str]) -> None:
-    """Check that texts by name are the same.
-
-    Raises:
-        ValueError: they differ; the message has the rule, and the first differences.
-    """
-    found = differences(saved, given)
+    """Check that texts by name are the same; the error has the rule, and the first differences."""
+    found = [
+        f"{name} {given.get(name, 'nothing')} instead of {saved.get(name, 'nothing')}"
+        for name in {**given, **saved}
+        if given.get(name) != saved.get(name)
+    ]
     if found:
         more = len(found) - NAMED_DIFFERENCES
         received = ", ".join(found[:NAMED_DIFFERENCES] + ([f"{more} more"] if more > 0 else []))
         raise ValueError(f"ResumableRun: {rule}. Got {received}.")
 
 
-def differences(saved: Mapping[str, str], given: Mapping[str, str]) -> list[str]:
-    """The differences between texts by name, such as `window 64 instead of 128`."""
-    return [
-        f"{name} {given.get(name, 'nothing')} instead of {saved.get(name, 'nothing')}"
-        for name in {**given, **saved}
-        if given.get(name) != saved.get(name)
-    ]
-
-
-def describe_corpus(data: keras.utils.PyDataset) -> dict[str, list]:
-    """`[words, checksum]` by the attribute's name; with the prefix `data.` for a dataset in an attribute `data`.
-
-    It covers token files, arrays, tensors, lists of texts, lists of numbers, and lists, tuples and dicts of those.
-    Private attributes are ignored: they may be caches that fill while the dataset is used.
-    """
-    corpus = {}
-    for name, value in sorted(vars(data).items()):
+def describe_data(data: keras.utils.PyDataset) -> dict:
+    """A dataset's class, length and attributes: a corpus as `[words, checksum]`, and a dataset within like this one."""
+    described: dict = {"class_name": type(data).__name__, "num_batches": data.num_batches}
+    for attribute, value in sorted(vars(data).items()):
+        name = attribute.lstrip("_")
+        if name in _MOVING | set(described):
+            continue
         if isinstance(value, keras.utils.PyDataset):
-            corpus.update({f"{name}.{inner}": described for inner, described in describe_corpus(value).items()})
-        elif not name.startswith("_"):
-            parts = {f"{name}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {name: value}
-            described = {place: _describe_part(part) for place, part in parts.items()}
-            corpus.update({place: facts for place, facts in described.items() if facts})
-    return corpus
+            described[name] = describe_data(value)
+        elif isinstance(value, dict) and name == attribute:
+            described[name] = {str(key): _describe(part) for key, part in value.items()}
+        else:
+            described[name] = _describe(value, is_private=name != attribute)
+    return described
 
 
-def _describe_part(value) -> list | None:
+def _describe(value, is_private=False):
+    """A number or a text by value, a corpus by its checksum, anything else by its type and size."""
+    value = plain(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return _plain(value)
+    # What is private may be a cache that fills while the dataset is used.
+    if not is_private and (corpus := _describe_corpus(value)):
+        return corpus
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{tuple(value.shape)} of {value.dtype}"
+    size = f" of {len(value)}" if not is_private and hasattr(value, "__len__") else ""
+    return f"{type(value).__name__}{size}"
+
+
+def _describe_corpus(value) -> list | None:
+    """The size, in words, and the checksum of a token file, an array, or a list of integers, arrays or texts."""
     if isinstance(value, TokenFile):
         return [f"{len(value):,} documents of {len(value.tokens):,} tokens", value.checksum]
-    # A single text, or a record of numbers, is a setting.
-    array = None if isinstance(value, str) or hasattr(value, "_fields") else _as_array(value)
-    if array is not None:
+    # A record of numbers is a setting.
+    if hasattr(value, "_fields"):
+        return None
+    if (array := _as_array(value)) is not None:
         kind = "tokens" if "int" in array.dtype.name else "numbers"
-        words = f"{len(array):,} {kind}" if array.ndim == 1 else f"numbers {array.shape}"
-        return [words, _checksum(array)]
-    if not isinstance(value, (list, tuple)) or hasattr(value, "_fields") or not value:
+        return [f"{len(array):,} {kind}" if array.ndim == 1 else f"numbers {array.shape}", _checksum(array)]
+    if not isinstance(value, (list, tuple)) or not value:
         return None
     checksum = size = 0
     for part in value:
@@ -171,14 +161,6 @@ def _checksum(array: np.ndarray, checksum: int = 0) -> int:
     return checksum
 
 
-def _settings(thing, otherwise: str):
-    """Keras's serialisation of an object, or `otherwise` if Keras can't serialise it."""
-    try:
-        return _plain(keras.saving.serialize_keras_object(thing))
-    except (NotImplementedError, TypeError, ValueError):
-        return otherwise
-
-
 def _plain(value):
     """A value in JSON's types, without the parts that may change."""
     if isinstance(value, dict):
@@ -189,28 +171,6 @@ def _plain(value):
         return value
     text = str(value)
     return text if len(text) <= _LONGEST_TEXT else f"SHA-256 {hashlib.sha256(text.encode()).hexdigest()}"
-
-
-def _describe_data(data) -> dict:
-    """A dataset's class, length, and attributes: numbers and texts by value, others by type and size.
-
-    The size of a private attribute is omitted: it may be a cache that fills while the dataset is used.
-    """
-    described = {"class_name": type(data).__name__, "num_batches": data.num_batches}
-    for attribute, value in sorted(vars(data).items()):
-        name = attribute.lstrip("_")
-        if name not in _MOVING | set(described):
-            described[name] = _describe_value(value, is_sized=name == attribute)
-    return described
-
-
-def _describe_value(value, is_sized):
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return _plain(value)
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
-        return f"{tuple(value.shape)} of {value.dtype}"
-    size = f" of {len(value)}" if is_sized and hasattr(value, "__len__") else ""
-    return f"{type(value).__name__}{size}"
 
 
 def _leaves(value, place=(), is_split=False) -> Iterator[tuple[str, str]]:

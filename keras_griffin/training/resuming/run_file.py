@@ -1,10 +1,8 @@
-"""A snapshot of a run in one file, in which any damage is detected.
+"""A snapshot of a run in one safetensors file, in which any damage is detected. Its metadata:
 
-It is a safetensors file with all arrays by name. Its metadata:
-
-    format      "keras_griffin run 1"
-    facts       JSON: {"tensors": {name: [shape, dtype, CRC-32 of the bytes]}, "facts": the other data}
-    crc32       the CRC-32 of `facts`, in decimal
+format      "keras_griffin run 1"
+facts       JSON: {"tensors": {name: [shape, dtype, CRC-32 of the bytes]}, "facts": the other data}
+crc32       the CRC-32 of `facts`, in decimal
 """
 
 import json
@@ -30,11 +28,7 @@ class RunFile(NamedTuple):
 
 
 def write_run(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], facts: dict) -> None:
-    """Write arrays, and facts as JSON; the file at `path` is replaced atomically and synced to disk.
-
-    Raises:
-        ValueError: the format does not support a dtype.
-    """
+    """Write arrays, and facts as JSON; the file at `path` is replaced atomically and synced to disk."""
     arrays = {name: np.asarray(array) for name, array in tensors.items()}
     described = {name: [list(array.shape), str(array.dtype), crc32(array)] for name, array in arrays.items()}
     text = json.dumps({"tensors": described, "facts": facts}, default=as_json)
@@ -44,11 +38,7 @@ def write_run(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], facts:
 
 
 def read_run(path: str | os.PathLike) -> RunFile:
-    """Read a file that `write_run` wrote, after checking every byte.
-
-    Raises:
-        ValueError: the file is damaged, truncated, or not of a run.
-    """
+    """Read a file that `write_run` wrote, after checking every byte; a ValueError says what is wrong with it."""
     tensors = SafeTensors(path)
     if tensors.metadata.get("format") != FORMAT:
         raise ValueError(f"read_run: the format must be {FORMAT!r}. Got {tensors.metadata.get('format')!r}.")

@@ -16,12 +16,7 @@ _PREFIX, _WHOLE, _DAMAGED, _LOCK = "step-", ".safetensors", ".damaged", "lock"
 
 
 class RunFolder:
-    """A folder with the latest snapshots of a run, one file each.
-
-    Args:
-        folder: need not exist.
-        keep: how many files to keep.
-    """
+    """A folder with the latest `keep` snapshots of a run, one file each; it need not exist."""
 
     def __init__(self, folder: str | os.PathLike, keep: int):
         self.folder = Path(folder)
@@ -31,17 +26,12 @@ class RunFolder:
         """The files, newest first."""
         return self._paths(_WHOLE)
 
-    def newest_step(self) -> int | None:
-        """The step of the newest file, damaged or not."""
-        names = [path.name for path in self.paths()]
-        return int(names[0].removeprefix(_PREFIX).removesuffix(_WHOLE)) if names else None
+    def path_of(self, step: int) -> Path:
+        """The file of a step."""
+        return self.folder / f"{_PREFIX}{step:09d}{_WHOLE}"
 
     def read_newest(self) -> RunFile | None:
-        """The newest snapshot whose file is intact, or None if there is no file; damaged files are renamed.
-
-        Raises:
-            ValueError: all files are damaged.
-        """
+        """The newest snapshot whose file is intact, or None if there is no file; damaged files are renamed."""
         # The sentences alone: an exception would keep the file mapped, and Windows could not rename it.
         damaged: dict[Path, str] = {}
         for path in self.paths():
@@ -67,14 +57,10 @@ class RunFolder:
         return None
 
     def write(self, step: int, tensors: Mapping[str, np.ndarray], facts: dict) -> None:
-        """Save a snapshot, then remove all but the latest `keep`.
-
-        Raises:
-            OSError: the file can't be written, as on a full disk; the earlier ones are unchanged.
-        """
+        """Save a snapshot, then remove all but the latest `keep`; if that fails, the earlier ones are unchanged."""
         self._make()
         try:
-            write_run(self.folder / f"{_PREFIX}{step:09d}{_WHOLE}", tensors, facts)
+            write_run(self.path_of(step), tensors, facts)
         except OSError as error:
             kept = [path.name for path in self.paths()[:1]]
             remains = f"the run can resume from {kept[0]}" if kept else "nothing of the run is saved"
@@ -87,29 +73,21 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Lock the folder inside the `with` block; afterwards, remove it if it is empty.
-
-        Raises:
-            FolderInUse: another process has it.
-            OSError: the folder can't be created.
-        """
+        """Lock the folder inside the `with` block; afterwards, remove it if it is empty."""
         self._make()
         try:
             with folder_lock(self.folder / _LOCK, "ResumableRun"):
                 yield
         finally:
-            self._remove_if_empty()
+            if self.folder.is_dir() and not any(self.folder.iterdir()):
+                self.folder.rmdir()
 
     def remove_parts(self) -> None:
         """Remove the partial files of an interrupted save."""
         remove_parts(self.folder, f"{_PREFIX}*")
 
     def remove(self) -> None:
-        """Remove all files of the run, and the folder if it is empty then.
-
-        Raises:
-            FolderInUse: another process is using it.
-        """
+        """Remove all files of the run, and the folder if it is empty then."""
         with self.lock():
             self.remove_parts()
             for path in self._paths(_WHOLE) + self._paths(_DAMAGED):
@@ -124,10 +102,6 @@ class RunFolder:
             sentence = f"ResumableRun: the folder must exist, or it must be possible to create it. Got {error.strerror}"
             raise OSError(error.errno, sentence, str(self.folder)) from error
         sync_folder(self.folder.parent)
-
-    def _remove_if_empty(self):
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
 
     def _paths(self, suffix):
         return sorted(self.folder.glob(f"{_PREFIX}*{suffix}"), reverse=True)

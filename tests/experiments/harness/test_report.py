@@ -102,16 +102,11 @@ def test_the_page_takes_plots_and_verdicts(table, tmp_path):
 
 
 def test_words():
-    assert [percent(0.1234), percent(float("nan")), count(1234.4), count(float("inf")), count(float("nan"))] == [
-        "12.3",
-        "",
-        "1,234",
-        "never",
-        "",
-    ]
-    assert [millions(1_495_000), millions(float("nan"))] == ["1.50", ""]
+    nan, infinity = float("nan"), float("inf")
+    assert [percent(0.1234), count(1234.4), count(infinity), millions(1_495_000)] == ["12.3", "1,234", "never", "1.50"]
+    assert percent(nan) == count(nan) == millions(nan) == ""
     assert [rate(0.003), rate(None)] == ["0.003", ""]
-    shares = {"a": [0.5, 0.7], "b": [float("nan")], "c": [0.65]}
+    shares = {"a": [0.5, 0.7], "b": [nan], "c": [0.65]}
     assert ranking("{} has {} %", shares) == "c has 65.0 %, a 60.0"
     assert ranking("{} has {} %", {**shares, "c, d": [0.0]}, least_first=True) == "c, d has 0.0 %; a 60.0; c 65.0"
     assert ranking("{} has {} %", {"b": shares["b"]}) == ranking("{} has {} %", {}) == ""

@@ -9,7 +9,6 @@ from experiments.harness import training
 from experiments.harness.table import Table
 from experiments.harness.training import (
     TRAINING,
-    WARM_UP,
     TaskData,
     batches,
     build,
@@ -39,11 +38,9 @@ def test_a_batch_follows_from_seed_and_step_alone():
 
 
 @pytest.mark.trainable
-def test_the_learning_rate_rises_then_stays_and_a_seed_gives_the_same_weights():
-    model, again, other = (build(dataclasses.replace(RUN, seed=seed)) for seed in (0, 0, 1))
-    rates = [float(model.optimizer._learning_rate(step)) for step in (0, WARM_UP // 2, WARM_UP, 10 * WARM_UP, 10**6)]
-    np.testing.assert_allclose(rates, np.array([0.01, 0.505, 1, 1, 1]) * RUN.learning_rate, rtol=1e-6)
-    weights = [np.concatenate([weight.ravel() for weight in each.get_weights()]) for each in (model, again, other)]
+def test_a_seed_gives_the_same_weights():
+    models = (build(dataclasses.replace(RUN, seed=seed)) for seed in (0, 0, 1))
+    weights = [np.concatenate([weight.ravel() for weight in each.get_weights()]) for each in models]
     assert np.array_equal(weights[0], weights[1]) and not np.array_equal(weights[0], weights[2])
 
 

@@ -1,15 +1,15 @@
-import keras
 import numpy as np
 import pytest
 
 from keras_griffin.training import HeldOutWindows, RandomWindows
+
+pytestmark = pytest.mark.any_backend
 
 
 def random_text(length, seed=0):
     return np.random.default_rng(seed).integers(256, size=length, dtype="uint8")
 
 
-@pytest.mark.any_backend
 def test_random_windows_are_cut_from_the_text_with_targets_one_ahead():
     text = np.arange(200, dtype="uint8")
     token_ids, targets = RandomWindows(text, sequence_length=16, batch_size=32, num_batches=1)[0]
@@ -19,7 +19,6 @@ def test_random_windows_are_cut_from_the_text_with_targets_one_ahead():
     np.testing.assert_array_equal(token_ids, token_ids[:, :1] + np.arange(16))
 
 
-@pytest.mark.any_backend
 def test_a_batch_depends_on_seed_epoch_and_index_alone():
     def batch(seed, epoch, index):
         windows = RandomWindows(random_text(1000), 8, 4, num_batches=10, seed=seed)
@@ -31,8 +30,7 @@ def test_a_batch_depends_on_seed_epoch_and_index_alone():
     assert len({batch(0, 2, 5), batch(1, 2, 5), batch(0, 3, 5), batch(0, 2, 6)}) == 4
 
 
-@pytest.mark.any_backend
-@pytest.mark.parametrize("length", [9, 10, 16, 17, 18, 63, 64, 65, 1000])
+@pytest.mark.parametrize("length", [9, 10, 16, 17, 64, 65, 1000])
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_held_out_windows_predict_every_byte_but_the_first_once(length, batch_size):
     held_out = HeldOutWindows(np.arange(length), sequence_length=8, batch_size=batch_size)
@@ -46,7 +44,6 @@ def test_held_out_windows_predict_every_byte_but_the_first_once(length, batch_si
     assert held_out.num_predictions == length - 1
 
 
-@pytest.mark.any_backend
 def test_a_choice_of_held_out_windows_spreads_over_the_text():
     held_out = HeldOutWindows(np.arange(1000), sequence_length=8, batch_size=4, windows=6)
     batches = list(held_out)
@@ -57,7 +54,6 @@ def test_a_choice_of_held_out_windows_spreads_over_the_text():
     assert np.diff(np.sort(predicted)).max() < 200
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("windows_class", [RandomWindows, HeldOutWindows])
 @pytest.mark.parametrize(("sequence_length", "length"), [(0, 10), (10, 10)])
 def test_a_window_that_does_not_fit_is_refused(windows_class, sequence_length, length):
@@ -70,7 +66,6 @@ def test_a_window_that_does_not_fit_is_refused(windows_class, sequence_length, l
         windows_class(random_text(length), sequence_length, batch_size=2, **numbers)
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("windows_class", [RandomWindows, HeldOutWindows])
 def test_arguments_that_are_none_are_refused(windows_class):
     name, text = windows_class.__name__, random_text(20)
@@ -86,22 +81,3 @@ def test_arguments_that_are_none_are_refused(windows_class):
         ):
             windows_class(text, **arguments)
     assert windows_class(text.tolist(), 2, 2, **third)[0][0].shape == (2, 2)
-
-
-@pytest.mark.trainable
-def test_fit_takes_each_batch_once_and_then_those_of_another_epoch():
-    class Recorder(RandomWindows):
-        def __getitem__(self, index):
-            taken.append((self.epoch, index))
-            return super().__getitem__(index)
-
-    taken = []
-    windows = Recorder(random_text(1000), sequence_length=8, batch_size=4, num_batches=5)
-    model = keras.Sequential(
-        [keras.Input((8,), dtype="int32"), keras.layers.Embedding(256, 4), keras.layers.Dense(256)]
-    )
-    model.compile(optimizer="sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.fit(windows, epochs=2, verbose=0)
-    # Keras looks at a few batches before the first epoch.
-    first_epoch = taken[-10][0]
-    assert sorted(taken[-10:]) == [(first_epoch + epoch, index) for epoch in range(2) for index in range(5)]

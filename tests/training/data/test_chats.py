@@ -6,7 +6,6 @@ import pytest
 from keras_griffin.tokenizers import ByteTokenizer
 from keras_griffin.training import PackedDocuments, read_chats
 from keras_griffin.training.data.chats import Chats
-from keras_griffin.training.data.packed_rows import check_weights
 
 pytestmark = pytest.mark.any_backend
 
@@ -50,23 +49,7 @@ def test_packed_rows_keep_the_weights(path):
     np.testing.assert_array_equal(x["token_ids"][row, start : start + len(document)], document)
     np.testing.assert_array_equal(weights[row, start : start + len(document)], [*weight[1:], 0])
     dropped = PackedDocuments(chats.documents, 16, 5, long_documents="drop", weights=chats.weights)
-    assert dropped.counts.predictions == len(b"4\nho\nso\n") and "weights" not in vars(PackedDocuments([[1, 2]], 4, 1))
-
-
-@pytest.mark.parametrize(
-    ("weights", "sentence"),
-    [
-        ([[1, 1]], r"weights must be one array for each document\. Got 1 and 2 documents"),
-        ([[1, 1], [1]], r"weights must be finite numbers .*\. Got int64 \(1,\) for document 1 of 3 tokens"),
-        ([[1, 1], [1, -1, 0]], r"weights must be finite numbers .*\. Got int64 \(3,\) for document 1 of 3 tokens"),
-        ([[1, 1], [1, np.nan, 0]], r"weights must be finite numbers .*\. Got float64 \(3,\) for document 1 of 3"),
-        ([["a", "b"], [1, 1, 0]], r"weights must be finite numbers .*\. Got <U1 \(2,\) for document 0 of 2 tokens"),
-    ],
-)
-def test_weights_that_are_none(weights, sentence):
-    with pytest.raises(ValueError, match=rf"^PackedDocuments: {sentence}"):
-        PackedDocuments([[1, 2], [1, 2, 3]], 4, 1, weights=weights)
-    check_weights("f", [[1, 0.5]], np.array([2]))
+    assert dropped.counts.predictions == len(b"4\nho\nso\n")
 
 
 @pytest.mark.parametrize(

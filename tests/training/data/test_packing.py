@@ -1,19 +1,12 @@
 """Packed rows against the documents that they were made of."""
 
-import keras
 import numpy as np
 import pytest
 
 from keras_griffin.training import PackedDocuments, PackedStream, TokenFile, write_token_file
-from keras_griffin.training.data.packed_rows import (
-    PackedBatch,
-    PackingCounts,
-    as_tokens,
-    check_ids,
-    check_packing,
-    integer_from,
-    kept_lengths,
-)
+from keras_griffin.training.data.packed_rows import PackingCounts
+
+pytestmark = pytest.mark.any_backend
 
 T = 8
 
@@ -44,8 +37,7 @@ def source(request):
     return SOURCES[request.param]
 
 
-@pytest.mark.any_backend
-@pytest.mark.parametrize("longest", [3, 8, 9, 10, 17, 50])
+@pytest.mark.parametrize("longest", [3, 9, 10, 50])
 @pytest.mark.parametrize("open_rows", [1, 32])
 def test_every_token_is_placed_once_and_all_but_the_first_of_a_document_predicted_once(source, longest, open_rows):
     given = documents(longest=longest)
@@ -63,10 +55,9 @@ def test_every_token_is_placed_once_and_all_but_the_first_of_a_document_predicte
     assert counts.documents == len(given) and counts.tokens == counts.placed == len(tokens) and counts.dropped == 0
     assert counts.placed + counts.padding == counts.rows * T
     assert counts.rows == (segment_ids > 0).any(1).sum()
-    assert counts.predictions == weights.sum()
+    assert counts.predictions == weights.sum() and counts.fill == counts.placed / (counts.rows * T)
 
 
-@pytest.mark.any_backend
 def test_a_segment_is_a_piece_of_a_document_and_padding_is_last(source):
     given = documents()
     ends = {int(document[-1]) for document in given if len(document)}
@@ -83,7 +74,6 @@ def test_a_segment_is_a_piece_of_a_document_and_padding_is_last(source):
             assert weight[places].tolist() == [1.0] * (len(piece) - 1) + [float(piece[-1] not in ends)]
 
 
-@pytest.mark.any_backend
 def test_a_long_document_is_cut_into_whole_rows_and_a_rest():
     packed = PackedDocuments([np.arange(1, 20), np.arange(101, 106)], T, 4, shuffle=False)
     token_ids, segment_ids, targets, weights = all_rows(packed)
@@ -97,7 +87,6 @@ def test_a_long_document_is_cut_into_whole_rows_and_a_rest():
     assert packed.counts == PackingCounts(2, 24, 24, 0, 0, 3, 22)
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("long_documents", "kept"), [("truncate", [1, 2, 3, 4, 5, 6, 7, 8, 50, 51]), ("drop", [50, 51])]
 )
@@ -111,7 +100,6 @@ def test_what_is_asked_to_be_dropped_is_counted(source, long_documents, kept):
     assert counts.predictions == weights.sum() and f"; {21 - len(kept)} dropped" in str(counts)
 
 
-@pytest.mark.any_backend
 def test_a_stream_gives_the_rows_of_documents_in_order():
     given = documents()
     in_order = PackedDocuments(given, T, 4, shuffle=False, open_rows=3)
@@ -121,7 +109,6 @@ def test_a_stream_gives_the_rows_of_documents_in_order():
     assert in_order.counts == stream.counts
 
 
-@pytest.mark.any_backend
 def test_batches_depend_on_seed_epoch_and_index_alone():
     given = documents()
 
@@ -137,7 +124,6 @@ def test_batches_depend_on_seed_epoch_and_index_alone():
     assert len({batch(0, 2, 5), batch(1, 2, 5), batch(0, 3, 5), batch(0, 2, 6), batch(0, 0, 5)}) == 5
 
 
-@pytest.mark.any_backend
 def test_a_token_file_is_packed_as_its_documents(tmp_path):
     given = documents()
     write_token_file(tmp_path / "some.tokens", given, 2000)
@@ -145,36 +131,28 @@ def test_a_token_file_is_packed_as_its_documents(tmp_path):
     for one, other in zip(all_rows(PackedDocuments(file, T, 4)), all_rows(PackedDocuments(given, T, 4)), strict=True):
         np.testing.assert_array_equal(one, other)
     assert PackedDocuments(file, T, 4).vocabulary_size == PackedStream(file, T, 4).vocabulary_size == 2000
-    for name, packed in (("PackedDocuments", PackedDocuments), ("PackedStream", PackedStream)):
-        sentence = (
-            rf"^{name}: the tokens must be of the model's vocabulary of 256\. Got a vocabulary of 2000, in '.*'\.$"
-        )
-        with pytest.raises(ValueError, match=sentence):
+    sentence = r": the tokens must be of the model's vocabulary of 256\. Got a vocabulary of 2000, in '.*'\.$"
+    for packed in (PackedDocuments, PackedStream):
+        with pytest.raises(ValueError, match=f"^{packed.__name__}{sentence}"):
             packed(file, T, 4, vocabulary_size=256)
 
 
-@pytest.mark.any_backend
-@pytest.mark.parametrize("name", ["PackedDocuments", "PackedStream"])
+@pytest.mark.parametrize("packed", [PackedDocuments, PackedStream])
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
         ({"sequence_length": 1}, r"sequence_length must be an integer of at least 2\. Got 1\."),
-        ({"sequence_length": 8.0}, r"sequence_length must be an integer of at least 2\. Got 8\.0\."),
         ({"batch_size": 0}, r"batch_size must be an integer of at least 1\. Got 0\."),
-        ({"batch_size": True}, r"batch_size must be an integer of at least 1\. Got True\."),
-        ({"batch_size": "8"}, r"batch_size must be an integer of at least 1\. Got '8'\."),
         ({"open_rows": 0}, r"open_rows must be an integer of at least 1\. Got 0\."),
         ({"vocabulary_size": -1}, r"vocabulary_size must be an integer of at least 1, or None\. Got -1\."),
         ({"long_documents": "keep"}, r"long_documents must be one of cut, truncate, drop\. Got 'keep'\."),
     ],
 )
-def test_numbers_that_make_no_rows_are_refused(name, options, sentence):
-    packed = {"PackedDocuments": PackedDocuments, "PackedStream": PackedStream}[name]
-    with pytest.raises(ValueError, match=f"^{name}: {sentence}$"):
+def test_numbers_that_make_no_rows_are_refused(packed, options, sentence):
+    with pytest.raises(ValueError, match=f"^{packed.__name__}: {sentence}$"):
         packed([[1, 2]], **{"sequence_length": T, "batch_size": 4, **options})
 
 
-@pytest.mark.any_backend
 def test_an_order_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"^PackedDocuments: seed must be an integer of at least 0\. Got None\.$"):
         PackedDocuments([[1, 2]], T, 4, seed=None)
@@ -187,7 +165,6 @@ def test_an_order_that_is_none_is_refused():
             PackedDocuments(text, T, 4)
 
 
-@pytest.mark.any_backend
 def test_documents_that_are_none_are_refused(source):
     for document, dtype, shape in (([1.0], "float64", "(1,)"), ([[1, 2]], "int64", "(1, 2)"), (b"text", "|S4", "()")):
         with pytest.raises(ValueError) as error:
@@ -196,7 +173,6 @@ def test_documents_that_are_none_are_refused(source):
         assert str(error.value).split(": ", 1)[1] == sentence
 
 
-@pytest.mark.any_backend
 def test_what_can_not_be_read_again_is_refused():
     sentence = r"^PackedDocuments: documents must be a sequence, .* PackedStream takes others\. Got a generator\.$"
     with pytest.raises(ValueError, match=sentence):
@@ -218,7 +194,6 @@ def iter_of(items):
     yield from items
 
 
-@pytest.mark.any_backend
 def test_ids_outside_the_vocabulary_are_refused(source):
     with pytest.raises(ValueError, match=r": token ids must be from 0 to 9\. Got ids from 0 to 10\.$"):
         list(source([[3, 10]], vocabulary_size=10))
@@ -229,7 +204,6 @@ def test_ids_outside_the_vocabulary_are_refused(source):
         list(source([[3, -1]]))
 
 
-@pytest.mark.any_backend
 def test_a_batch_that_is_not_there_is_refused():
     packed = PackedDocuments([[1, 2]], T, 4)
     for index in (-1, 1):
@@ -237,58 +211,3 @@ def test_a_batch_that_is_not_there_is_refused():
             IndexError, match=rf"^PackedDocuments: a batch's index must be from 0 to 0\. Got {index}\.$"
         ):
             packed[index]
-
-
-@pytest.mark.any_backend
-def test_integers():
-    rule = integer_from(0)
-    assert [rule.holds(value) for value in (0, 2, np.int64(3))] == [True] * 3
-    assert [rule.holds(value) for value in (-1, True, 1.0, "1", None)] == [False] * 5
-
-
-@pytest.mark.any_backend
-def test_parts():
-    lengths = np.array([0, 3, 9])
-    assert kept_lengths(lengths, 8, "cut").tolist() == [0, 3, 9]
-    assert kept_lengths(lengths, 8, "truncate").tolist() == [0, 3, 8]
-    assert kept_lengths(lengths, 8, "drop").tolist() == [0, 3, 0]
-    check_packing("name", 2, 1, 1, "drop", None)
-    assert as_tokens("name", [], 0).dtype == "int32"
-    batch = PackedBatch(1, 4)
-    batch.append(0, np.array([5, 6]), 2)
-    batch.append(0, np.array([7, 8]), 1)
-    assert (batch.targets.tolist(), batch.weights.tolist()) == ([[6, 0, 8, 0]], [[1.0, 0.0, 1.0, 0.0]])
-    assert PackingCounts().fill == 0.0 and PackingCounts(placed=3, padding=1).fill == 0.75
-
-
-def next_token_model():
-    """A model that knows no past, so that it needs none of Griffin's compiling."""
-    inputs = {name: keras.Input((T,), dtype="int32", name=name) for name in ("token_ids", "segment_ids")}
-    logits = keras.layers.Dense(40)(keras.layers.Embedding(40, 4)(inputs["token_ids"]))
-    model = keras.Model(inputs, logits)
-    # As language models of this package are compiled.
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
-    model.compile("sgd", loss)
-    return model
-
-
-@pytest.mark.trainable
-def test_the_loss_is_the_mean_over_what_documents_alone_predict():
-    model = next_token_model()
-    given = [np.random.default_rng(n).integers(0, 40, n) for n in (5, 3, 4, 7, 2, 1)]
-    ((x, targets, weights),) = list(PackedDocuments(given, T, 3, vocabulary_size=40))
-    embedding, kernel, bias = model.get_weights()
-    losses = []
-    for document in given:
-        logits = (embedding[document[:-1]] @ kernel + bias).astype("float64")
-        chosen = np.take_along_axis(logits, document[1:, None], axis=1)[:, 0]
-        losses += (np.log(np.exp(logits).sum(axis=1)) - chosen).tolist()
-    loss = model.evaluate(x, targets, sample_weight=weights, verbose=0)
-    assert len(losses) == 16 and loss == pytest.approx(np.mean(losses), rel=1e-5)
-
-
-@pytest.mark.any_backend
-def test_check_ids_speaks_in_the_name_of_its_caller():
-    check_ids("anyone", np.array([[0, 4]]), 5)
-    with pytest.raises(ValueError, match=r"^anyone: token ids must be from 0 to 4\. Got ids from 5 to 5\.$"):
-        check_ids("anyone", np.array([[5]]), 5)

@@ -39,13 +39,10 @@ class NoEnd(keras.utils.PyDataset):
     epoch = 0
 
 
-@pytest.mark.parametrize("data", [NoEpoch(), NoEnd(), np.zeros(3)])
-def test_what_cannot_go_on_anywhere_is_refused(data):
-    with pytest.raises(ValueError, match=f"RestOfEpoch: data must be a .* Got {type(data).__name__}."):
-        RestOfEpoch(data)
-
-
-@pytest.mark.parametrize("start", [-1, 5])
-def test_a_start_that_is_no_batch_is_refused(start):
-    with pytest.raises(ValueError, match=f"RestOfEpoch: start must be the index of a batch. Got {start} of 5 batches."):
-        RestOfEpoch(windows(), start)
+def test_what_cannot_go_on_anywhere_and_a_start_that_is_no_batch_are_refused():
+    for data in (NoEpoch(), NoEnd(), np.zeros(3)):
+        with pytest.raises(ValueError, match=f"RestOfEpoch: data must be a .* Got {type(data).__name__}."):
+            RestOfEpoch(data)
+    for start in (-1, 5):
+        with pytest.raises(ValueError, match=f"start must be the index of a batch. Got {start} of 5 batches."):
+            RestOfEpoch(windows(), start)

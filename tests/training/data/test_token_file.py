@@ -55,7 +55,7 @@ def test_the_format_is_the_one_that_is_documented(tmp_path):
     assert written == header + tokens + bytes(2) + offsets
 
 
-def test_what_is_damaged_in_any_byte_is_refused(tmp_path):
+def test_what_is_damaged_in_any_byte_is_cut_off_or_goes_on_is_refused(tmp_path):
     path = tmp_path / "some.tokens"
     write_token_file(path, [[1, 2], [3, 4, 5], [6]], 256)
     whole = path.read_bytes()
@@ -65,12 +65,6 @@ def test_what_is_damaged_in_any_byte_is_refused(tmp_path):
             continue  # what fills the tokens up to a multiple of 8
         with pytest.raises(ValueError, match=r"^TokenFile: [^\n]*, in '.*some\.tokens'\.$"):
             TokenFile(path).verify()
-
-
-def test_what_is_cut_off_or_goes_on_is_refused(tmp_path):
-    path = tmp_path / "some.tokens"
-    write_token_file(path, [[1, 2], [3, 4, 5], [6]], 256)
-    whole = path.read_bytes()
     for part in [*(whole[:size] for size in range(len(whole))), whole + b"\0"]:
         path.write_bytes(part)
         with pytest.raises(ValueError, match=rf"^TokenFile: .* Got .*\b{len(part)}( bytes)?, in '.*some\.tokens'\.$"):
@@ -95,11 +89,6 @@ def test_what_is_something_else_is_said(tmp_path, place, value, sentence):
     path.write_bytes(whole[:place] + value + whole[place + len(value) :])
     with pytest.raises(ValueError, match=f"^TokenFile: {sentence}, in '.*some.tokens'\\.$"):
         TokenFile(path).verify()
-
-
-def test_a_file_that_is_not_there():
-    with pytest.raises(FileNotFoundError):
-        TokenFile("no/where.tokens")
 
 
 def test_what_ends_early_leaves_the_old_file(tmp_path):

@@ -18,33 +18,26 @@ def test_every_layer_is_passed_in_the_order_of_the_computation(dtype):
     layers = list(dict.fromkeys(passage.layer for passage in walk.passages))
     # A layer before the one that it is part of, and the embedding first.
     assert layers[0] == "token_embedding"
-    for earlier, later in [
-        ("block_0/mixer_norm", "block_0/mixer/conv"),
-        ("block_0/mixer/conv", "block_0/mixer/rg_lru"),
-        ("block_0/mixer/rg_lru", "block_0/mixer"),
-        ("block_0/mixer", "block_0/mlp"),
-        ("block_0/mlp/up", "block_0/mlp"),
-        ("block_0/mlp", "block_0"),
-        ("block_0", "block_1/mixer_norm"),
-        ("block_1/mixer/query", "block_1/mixer"),
-        ("block_1", "final_norm"),
-    ]:
-        assert layers.index(earlier) < layers.index(later)
+    first = [f"block_0/{name}" for name in ("mixer_norm", "mixer/conv", "mixer/rg_lru", "mixer", "mlp/up", "mlp")]
+    order = [*first, "block_0", "block_1/mixer_norm", "block_1/mixer/query", "block_1/mixer", "block_1", "final_norm"]
+    assert [layer for layer in layers if layer in order] == order
     assert walk.first_nonfinite is None
     assert all(passage.largest_input > 0 for passage in walk.passages[1:])
 
 
-@pytest.mark.parametrize("view", ["model", "packed", "packed without logits", "carried", "rematerialized"])
+VIEWS = {
+    "model": lambda model: model,
+    "packed": lambda model: model.packed(),
+    "packed without logits": lambda model: model.packed(logits=False),
+    "carried": lambda model: model.carried(2),
+    "rematerialized": lambda model: Griffin(CONFIG, rematerialize=True),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
 def test_each_view_of_a_model_is_walked(view):
     model = Griffin(CONFIG)
-    views = {
-        "model": lambda: model,
-        "packed": model.packed,
-        "packed without logits": lambda: model.packed(logits=False),
-        "carried": lambda: model.carried(2),
-        "rematerialized": lambda: Griffin(CONFIG, rematerialize=True),
-    }
-    viewed = views[view]()
+    viewed = VIEWS[view](model)
     walk = walk_layers(viewed, TOKENS, None if view in ("model", "rematerialized") else SEGMENTS)
     assert "block_1/mlp/down" in {passage.layer for passage in walk.passages}
     assert [report.layer for report in walk.decays] == ["block_0/mixer/rg_lru"]

@@ -133,10 +133,7 @@ def test_what_is_logged_is_what_the_walk_finds(model):
             "first variable that is not finite is token_embedding/embeddings, in 256",
         ),
         ("block_0/mlp/up/kernel", np.inf, "the first variable that is not finite is block_0/mlp/up/kernel"),
-        ("block_0/mixer/rg_lru/decay_parameter", np.nan, "not finite is block_0/mixer/rg_lru/decay_parameter"),
-        ("block_1/mixer/query/kernel", np.nan, "the first variable that is not finite is block_1/mixer/query/kernel"),
         ("block_0/mlp/up/kernel", 3e38, "the first layer whose output is not finite is block_0/mlp/up, on batch 2 of"),
-        ("block_0/mixer/conv/kernel", 3e38, "layer whose output is not finite is block_0/mixer/conv, on batch 2 of"),
         # The unit's inputs are just finite, and its gates multiply them.
         ("block_0/mixer/conv/bias", 3e38, "the first layer whose output is not finite is block_0/mixer/rg_lru/"),
         ("block_1/mixer/value/kernel", 3e38, "the first layer whose output is not finite is block_1/mixer/value"),

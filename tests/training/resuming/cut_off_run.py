@@ -1,7 +1,4 @@
-"""A small run that is cut off, for test_resume.py and test_keras_callbacks.py, which import it.
-
-As a program, `cut_off_run.py FOLDER SECONDS_PER_STEP`, it trains until it is killed.
-"""
+"""A small run to cut off. As a program, `cut_off_run.py FOLDER SECONDS_PER_STEP`, it trains until it is killed."""
 
 import json
 import os
@@ -26,14 +23,14 @@ TEXT = np.random.default_rng(0).integers(97, 113, size=600).astype("uint8")
 EPOCHS, NUM_BATCHES, SAVE_EVERY = 3, 5, 2
 
 
-def make_model(units=8, schedule_steps=EPOCHS * NUM_BATCHES, seed=0, **optimizer):
+def make_model(units=8, seed=0, **optimizer):
     """With dropout, accumulated gradients, and a schedule."""
     random.seed(seed)
     layers = [keras.layers.Embedding(128, units), keras.layers.Dropout(0.2, seed=3), keras.layers.Dense(128)]
     model = keras.Sequential([keras.Input((4,), dtype="int32"), *layers])
     settings = {"gradient_accumulation_steps": 3, "weight_decay": 0.1, **optimizer}
     model.compile(
-        keras.optimizers.AdamW(warm_up_then_cosine(0.05, schedule_steps), **settings),
+        keras.optimizers.AdamW(warm_up_then_cosine(0.05, EPOCHS * NUM_BATCHES), **settings),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         weighted_metrics=["sparse_categorical_accuracy"],
     )
@@ -52,6 +49,7 @@ def held_out():
 
 def fit(folder, model, callbacks=(), epochs=EPOCHS, **options):
     """Begin or go on."""
+    Path(folder).mkdir(exist_ok=True)
     log = keras.callbacks.CSVLogger(Path(folder) / "log.csv")
     run = ResumableRun(Path(folder) / "run", save_every=SAVE_EVERY)
     options = {"validation_data": held_out(), "verbose": 0, **options}

@@ -25,19 +25,6 @@ class CutOff(keras.callbacks.Callback):
         self.steps += 1
 
 
-def noting(data):
-    """The data, and where its batches are noted as they are taken for training."""
-    taken, get = [], type(data).__getitem__
-
-    class Noting(type(data)):
-        def __getitem__(self, index):
-            taken.append((self.epoch, index))
-            return get(self, index)
-
-    data.__class__ = Noting
-    return data, taken
-
-
 @pytest.fixture
 def backup(tmp_path):
     """The folder that a process left which was cut off after `CUT` steps, having saved itself every two."""
@@ -47,21 +34,27 @@ def backup(tmp_path):
     return tmp_path / "backup"
 
 
-def go_on(folder, **options):
-    model = make_model(seed=1)
-    data, taken = noting(make_data())
-    callback = keras.callbacks.BackupAndRestore(folder, save_freq=2)
-    model.fit(data, epochs=2, shuffle=False, callbacks=[callback], verbose=0, **options)
-    return model, taken
+def go_on(folder, data=None, **settings):
+    model, callback = make_model(seed=1, **settings), keras.callbacks.BackupAndRestore(folder, save_freq=2)
+    model.fit(data or make_data(), epochs=2, shuffle=False, callbacks=[callback], verbose=0)
+    return model
 
 
 @pytest.mark.any_backend
 def test_backup_begins_the_epoch_again_with_the_weights_of_its_middle(backup):
+    class Noting(type(make_data())):
+        taken = []
+
+        def __getitem__(self, index):
+            self.taken.append((self.epoch, index))
+            return super().__getitem__(index)
+
     assert json.loads((backup / "training_metadata.json").read_text())["epoch"] == 1
-    model, taken = go_on(backup)
-    batches = {batch for batch in taken if batch[0] == 1}
+    data = make_data()
+    data.__class__ = Noting
+    model = go_on(backup, data)
     # All five, though two or three of them had been trained on; and those of the first epoch, not of the second.
-    assert batches == {(1, index) for index in range(NUM_BATCHES)}
+    assert {batch for batch in Noting.taken if batch[0] == 1} == {(1, index) for index in range(NUM_BATCHES)}
     undisturbed = make_model()
     undisturbed.fit(make_data(), epochs=2, shuffle=False, verbose=0)
     assert values(model) != values(undisturbed)
@@ -75,7 +68,7 @@ def test_backup_writes_in_place_so_what_is_cut_off_cannot_be_read(backup):
 
 
 @pytest.mark.any_backend
-def test_backup_does_not_see_a_changed_bit(backup):
+def test_backup_goes_on_with_other_settings_and_with_a_changed_bit(backup):
     path = backup / "latest.weights.h5"
     # Among the bytes of the largest weights.
     content = bytearray(path.read_bytes())
@@ -85,11 +78,4 @@ def test_backup_does_not_see_a_changed_bit(backup):
     kernel = np.ascontiguousarray(keras.ops.convert_to_numpy(reference.layers[0].embeddings.value)).tobytes()
     content[content.index(kernel[:64]) + 3] ^= 0x04
     path.write_bytes(content)
-    go_on(backup)
-
-
-@pytest.mark.any_backend
-def test_backup_goes_on_with_other_settings(backup):
-    model = make_model(seed=1, weight_decay=0.5)
-    callback = keras.callbacks.BackupAndRestore(backup)
-    model.fit(make_data(seed=7), epochs=2, shuffle=False, callbacks=[callback], verbose=0)
+    go_on(backup, make_data(seed=7), weight_decay=0.5)

@@ -1,6 +1,7 @@
-"""What several processes do is tested in `tests/distribution/test_resuming.py`."""
+"""Two processes as two threads; `tests/distribution/test_resuming.py` has two that train."""
 
-from types import SimpleNamespace
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -8,49 +9,148 @@ import pytest
 
 from keras_griffin import backends
 from keras_griffin.training import RandomWindows, ResumableRun
-from keras_griffin.training.resuming.processes import Processes, all_processes
+from keras_griffin.training.resuming.processes import (
+    Processes,
+    all_processes,
+    check_same_weights,
+    gather_snapshot,
+    share_facts,
+    share_snapshot,
+)
+from keras_griffin.training.resuming.run_file import RunFile
 from tests.training.resuming.cut_off_run import make_model
 
-BACKEND = keras.backend.backend()
+any_backend = pytest.mark.any_backend
 
 
-def test_one_process_says_what_it_hears():
-    alone = all_processes()
+class Exchange:
+    """A backend of two threads, which wait for one another."""
+
+    def __init__(self):
+        self.barrier, self.arrays = threading.Barrier(2, timeout=10), {}
+
+    def of(self, index):
+        exchange = self
+
+        class Backend:
+            @staticmethod
+            def gathered(array):
+                exchange.arrays[index] = array
+                exchange.barrier.wait()
+                both = np.stack([exchange.arrays[0], exchange.arrays[1]])
+                exchange.barrier.wait()
+                return both
+
+            @staticmethod
+            def sent(array, source):
+                return Backend.gathered(array)[source]
+
+        return Processes(index, 2, Backend)
+
+
+def in_two(act, *arguments):
+    """What two processes give, each for its own of each pair of arguments."""
+    exchange = Exchange()
+    with ThreadPoolExecutor(2) as threads:
+        answers = [threads.submit(act, exchange.of(i), *(pair[i] for pair in arguments)) for i in (0, 1)]
+    return [answer.result() for answer in answers]
+
+
+@any_backend
+def test_texts_numbers_and_arrays_of_several():
+    assert in_two(Processes.texts, ("é", "two words")) == 2 * [["é", "two words"]]
+    assert in_two(Processes.largest, (3, 2), (0, 5)) == 2 * [[3, 5]]
+    for array in (np.arange(6.0).reshape(2, 3), np.zeros((0, 3))):
+        answers = in_two(Processes.array_of, (0, 0), (array, None), 2 * [array.shape], 2 * ["float64"])
+        np.testing.assert_array_equal(answers, [array, array])
+
+
+@any_backend
+def test_if_one_fails_all_fail():
+    def act(processes, message):
+        try:
+            with processes.as_one():
+                if message:
+                    raise ValueError(message)
+        except (RuntimeError, ValueError) as error:
+            return type(error), str(error)
+
+    sentence = "ResumableRun: no process must fail. Got, in process 1 of 2: disk full"
+    assert in_two(act, (None, "disk full")) == [(RuntimeError, sentence), (ValueError, "disk full")]
+    assert in_two(act, (None, None)) == [None, None]
+
+
+def gathered_of(first, second, states=({}, {})):
+    facts = [{"step": 4, "callbacks": state} for state in states]
+    return in_two(gather_snapshot, (first, second), facts)[0]
+
+
+def shared(tensors, facts):
+    def share(processes, saved):
+        return share_snapshot(processes, saved, share_facts(processes, saved))
+
+    return in_two(share, (RunFile(facts, tensors), None))
+
+
+COMMON = {"model/0/a/kernel": np.arange(6.0).reshape(2, 3), "callbacks/Best 0/weights/0": np.ones(2)}
+
+
+@any_backend
+def test_what_is_the_same_is_kept_once_and_each_process_gets_its_own():
+    first = {**COMMON, "metrics/0/loss": np.array(1.0)}
+    # Keras may have numbered its layers otherwise, and a callback of the first process knows nothing here.
+    second = {"model/0/a_1/kernel": COMMON["model/0/a/kernel"], "metrics/0/loss": np.array(2.0)}
+    tensors, facts = gathered_of(first, second, ({"History 0": 1}, {"History 0": np.float32(2)}))
+    assert set(tensors) == {*first, "process/1/metrics/0/loss"}
+    one, other = shared(tensors, facts)
+    assert set(one.tensors) == set(first) and one.facts["callbacks"] == {"History 0": 1}
+    assert set(other.tensors) == {"model/0/a/kernel", "metrics/0/loss"}
+    assert other.facts["callbacks"] == {"History 0": 2} and other.tensors["metrics/0/loss"] == 2
+    np.testing.assert_array_equal(other.tensors["model/0/a/kernel"], first["model/0/a/kernel"])
+
+
+@any_backend
+def test_what_is_not_the_same_is_kept_of_each():
+    second = {"model/0/a_1/kernel": np.ones((2, 3)), "callbacks/Best 0/weights/0": np.zeros(2)}
+    for got, given in zip(shared(*gathered_of(COMMON, second)), (COMMON, second), strict=True):
+        assert set(got.tensors) == set(given)
+        for name in given:
+            np.testing.assert_array_equal(got.tensors[name], given[name])
+
+
+@any_backend
+def test_from_a_run_of_one_process_all_get_what_there_is():
+    for snapshot in shared(COMMON, {"step": 4, "callbacks": {"History 0": 1}}):
+        assert set(snapshot.tensors) == set(COMMON) and snapshot.facts["callbacks"] == {"History 0": 1}
+    assert in_two(share_facts, (None, None)) == [None, None]
+
+
+@any_backend
+def test_one_process_keeps_what_it_has():
+    alone, saved, array = all_processes(), RunFile({"step": 4}, COMMON), np.ones(3)
     assert (alone.index, alone.count, alone.is_writer) == (0, 1, True)
     assert alone.largest(3, 0) == [3, 0] and alone.texts("é") == ["é"]
-    array = np.ones(3)
     assert alone.array_of(0, array, (3,), "float64") is array
     with pytest.raises(OSError, match="^full$"), alone.as_one():
         raise OSError("full")
+    assert share_facts(alone, saved) is saved.facts and share_snapshot(alone, saved, saved.facts) is saved
+    assert share_snapshot(alone, None, None) is None and gather_snapshot(alone, COMMON, {})[0] is COMMON
 
 
-def of_two(*, index=0, other=b""):
-    """A process beside one that always answers with the same bytes, or numbers."""
-
-    def gathered(array):
-        beside = np.frombuffer(other, "uint8") if array.dtype == "uint8" else np.array([len(other)])
-        return np.stack([array, np.resize(beside, array.shape).astype(array.dtype)])
-
-    return Processes(index, 2, SimpleNamespace(gathered=gathered, sent=lambda array, source: array))
-
-
-def test_texts_numbers_and_arrays_of_several():
-    assert of_two(other=b"two words").texts("one") == ["one", "two words"]
-    assert of_two(other=b"12345").largest(3) == [5]
-    array = np.arange(6.0).reshape(2, 3)
-    np.testing.assert_array_equal(of_two().array_of(0, array, (2, 3), "float64"), array)
-    assert of_two(index=1).array_of(0, None, (0, 3), "float32").shape == (0, 3)
+@any_backend
+def test_other_weights_in_another_process_are_refused():
+    models = make_model(), make_model()
+    in_two(check_same_weights, models)
+    kernel = models[1].layers[-1].kernel
+    kernel.assign(keras.ops.zeros_like(kernel.value))
+    sentence = (
+        "ResumableRun: the processes .* must begin with the same weights, .* Got different ones in process 1: .*kernel"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        in_two(check_same_weights, models)
 
 
-def test_what_one_fails_to_do_all_have_failed_to_do():
-    with pytest.raises(RuntimeError, match="^ResumableRun: no process must fail. Got, in process 1 of 2: disk full$"):
-        with of_two(other=b"disk full").as_one():
-            pass
-    with pytest.raises(ValueError, match="^its own$"), of_two(other=b"disk full").as_one():
-        raise ValueError("its own")
-
-
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="a strategy of TensorFlow")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a strategy of TensorFlow")
 def test_several_workers_of_tensorflow_are_refused(tmp_path, monkeypatch):
     import tensorflow as tf
 

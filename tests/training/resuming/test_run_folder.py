@@ -23,14 +23,11 @@ def damage(path):
 
 
 def test_the_newest_are_kept_and_the_newest_is_read(tmp_path):
+    assert RunFolder(tmp_path / "none", 2).read_newest() is None
     folder = filled(tmp_path)
     assert [path.name for path in folder.paths()] == ["step-000000020.safetensors", "step-000000010.safetensors"]
     facts, tensors = folder.read_newest()
     assert facts == {"step": 20} and tensors["x"].tolist() == [20.0] * 3
-
-
-def test_an_empty_folder_holds_nothing(tmp_path):
-    assert RunFolder(tmp_path / "none", 2).read_newest() is None
 
 
 def test_a_damaged_newest_file_falls_back_to_the_one_before_and_says_so(tmp_path, held_files_stay):
@@ -87,9 +84,6 @@ def test_one_process_has_the_folder(tmp_path):
             with pytest.raises(ValueError, match="only one process at a time may use a folder"):
                 act()
     assert len(list(folder.folder.iterdir())) == len(folder.paths()) == 2
-
-
-def test_a_lock_on_a_folder_that_stays_empty_leaves_none(tmp_path):
     with RunFolder(tmp_path / "none", 2).lock():
         pass
     assert not (tmp_path / "none").exists()

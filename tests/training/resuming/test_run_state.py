@@ -1,11 +1,17 @@
+import json
+
 import keras
 import ml_dtypes
 import numpy as np
 import pytest
 
+from keras_griffin.training import BestCheckpoint
 from keras_griffin.training.resuming.run_state import (
+    callback_states,
     check_variables,
     copy_variables,
+    restore_callbacks,
+    restore_logs,
     restore_metrics,
     restore_variables,
 )
@@ -24,10 +30,10 @@ class Odd(keras.layers.Layer):
         return x
 
 
-def model(units=2, learning_rate=0.5):
-    layers = [keras.layers.Dense(units), keras.layers.Dropout(0.5, seed=1), Odd()]
+def model():
+    layers = [keras.layers.Dense(2), keras.layers.Dropout(0.5, seed=1), Odd()]
     net = keras.Sequential([keras.Input((4,)), *layers])
-    net.compile(keras.optimizers.Adam(learning_rate, gradient_accumulation_steps=2), "mse")
+    net.compile(keras.optimizers.Adam(0.5, gradient_accumulation_steps=2), "mse")
     net.optimizer.build(net.trainable_variables)
     return net
 
@@ -44,8 +50,7 @@ def changed():
 
 def test_every_variable_comes_back_bit_by_bit():
     arrays = copy_variables(changed(), with_metrics=True)
-    kinds = {str(array.dtype) for array in arrays.values()}
-    assert {"bool", "int32", "float32", "bfloat16"} <= kinds
+    assert {"bool", "int32", "float32", "bfloat16"} <= {str(array.dtype) for array in arrays.values()}
     assert any("gradient_accumulator" in name for name in arrays) and any("seed" in name for name in arrays)
     arrays = {name: np.array(array) for name, array in arrays.items()}
     other = model()
@@ -56,11 +61,7 @@ def test_every_variable_comes_back_bit_by_bit():
     assert len(again) == len(arrays)
     for array, same in zip(arrays.values(), again.values(), strict=True):
         assert array.dtype == same.dtype and array.tobytes() == same.tobytes()
-
-
-def test_metrics_that_are_not_there_yet_are_told():
-    arrays = copy_variables(model(), with_metrics=False)
-    assert not restore_metrics(changed(), arrays)
+    assert not restore_metrics(other, copy_variables(model(), with_metrics=False))
 
 
 @pytest.mark.parametrize(
@@ -97,3 +98,51 @@ def test_variables_in_parts_are_refused():
 
     with pytest.raises(ValueError, match="OrbaxCheckpoint saves each part. Got dense/kernel in parts."):
         copy_variables(Model(), with_metrics=False)
+
+
+class Counts(keras.callbacks.Callback):
+    saved_attributes = ("count",)
+
+    def __init__(self):
+        super().__init__()
+        self.count = self.other = 0
+
+
+@pytest.mark.any_backend
+def test_what_callbacks_know_comes_back(tmp_path):
+    stopping = keras.callbacks.EarlyStopping(restore_best_weights=True)
+    stopping.on_train_begin()
+    stopping.best, stopping.wait, stopping.best_weights = 0.5, 3, [np.ones(2), np.arange(12.0)]
+    counts, best, history = Counts(), BestCheckpoint(tmp_path / "m.keras"), keras.callbacks.History()
+    counts.count = counts.other = best.best = 4
+    history.on_train_begin()
+    history.epoch, history.history = [0, 1], {"loss": [2.0, 1.0]}
+    states, arrays = callback_states([stopping, counts, best, history, Counts()])
+    states = json.loads(json.dumps(states))
+
+    other_stopping, more = keras.callbacks.EarlyStopping(restore_best_weights=True), [Counts(), Counts()]
+    other_best, other_history = BestCheckpoint(tmp_path / "m.keras"), keras.callbacks.History()
+    others = [other_history, more[0], other_best, other_stopping, more[1], keras.callbacks.TerminateOnNaN()]
+    other_stopping.on_train_begin()
+    restore_callbacks(others, states, arrays)
+    assert (other_stopping.best, other_stopping.wait) == (0.5, 3)
+    assert [part.tolist() for part in other_stopping.best_weights] == [[1, 1], list(range(12))]
+    assert (more[0].count, more[0].other, more[1].count) == (4, 0, 0)
+    assert other_best.best == 4
+    assert (other_history.epoch, other_history.history) == ([0, 1], {"loss": [2.0, 1.0]})
+
+
+@pytest.mark.any_backend
+def test_a_log_gets_back_what_it_was_and_goes_on(tmp_path):
+    path = tmp_path / "log.csv"
+    assert callback_states([keras.callbacks.CSVLogger(path)]) == ({}, {})
+    path.write_bytes(b"epoch,loss\r\n0,1.0\r\n")
+    states, arrays = callback_states([keras.callbacks.CSVLogger(path)])
+    path.write_bytes(b"epoch,loss\r\n0,1.0\r\n1,0.5\r\n2,0.")
+    log = keras.callbacks.CSVLogger(path)
+    restore_logs([log, Counts()], states)
+    log.on_train_begin()
+    log.on_epoch_end(1, {"loss": 0.25})
+    log.on_train_end()
+    first, second, third, *rest = path.read_text().splitlines()
+    assert [first, second, third.removesuffix(",NA"), *rest] == ["epoch,loss", "0,1.0", "1,0.25"] and arrays == {}

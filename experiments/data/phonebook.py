@@ -32,27 +32,8 @@ def phonebook(
     when greedy decoding of the number is right. Names are distinct within a row, and which are looked up is uniform,
     with repetition. Token ids are places in `PHONEBOOK_CHARACTERS`, 38 of them.
 
-    Args:
-        batch_size: B, rows.
-        num_entries: lines of the book.
-        num_lookups: lines after the book.
-        name_length: letters of a name, of 26; there must be twice as many names as entries.
-        number_length: digits of a number.
-        seed: of the rows: an integer, or several, such as `(seed, epoch, batch)`; the same arguments give the same
-            rows.
-
-    Returns:
-        A `TaskBatch` of `(B, T)` with T = (num_entries + num_lookups) (name_length + number_length + 2): token ids and
-        targets int32, weights float32.
-
-    Raises:
-        ValueError: a number is not an integer or is out of range, or two don't fit together.
-
-    Examples:
-        >>> from keras_griffin.tasks import phonebook
-        >>> batch = phonebook(1, 2, 1)
-        >>> batch.token_ids.shape, batch.weights.sum().item()
-        ((1, 27), 4.0)
+    There must be twice as many names of `name_length` letters, of 26, as entries. T is (num_entries + num_lookups)
+    (name_length + number_length + 2).
 
     Reference: Jelassi et al. 2024 (arXiv 2402.01032), section 4.2; De et al. 2024 (arXiv 2402.19427), section 6.2.
     """

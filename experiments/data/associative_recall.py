@@ -35,27 +35,8 @@ def associative_recall(
     long: `experiments/results/associative_recall.md` has a Transformer that learns without the answers and not with
     them.
 
-    Args:
-        batch_size: B, rows.
-        length: T, at least 4 for each pair.
-        num_pairs: the pairs in a row, at most the V // 2 - 1 keys.
-        vocabulary_size: V, at least 4.
-        power: of the places' power law: 1 for uniform places; the less, the sooner a key returns.
-        answers: whether an asked key is followed by its value.
-        seed: of the rows: an integer, or several, such as `(seed, epoch, batch)`; the same arguments give the same
-            rows.
-
-    Returns:
-        A `TaskBatch` of `(B, T)`: token ids and targets int32, weights float32.
-
-    Raises:
-        ValueError: a number has a wrong type or is out of range, or two don't fit together.
-
-    Examples:
-        >>> from keras_griffin.tasks import associative_recall
-        >>> batch = associative_recall(1, 12, 2, vocabulary_size=10, seed=0)
-        >>> batch.token_ids.shape, batch.weights.sum().item()
-        ((1, 12), 2.0)
+    Each row needs 4 steps for a pair, and at most V // 2 - 1 keys. A `power` of 1 gives uniform places; the less, the
+    sooner a key returns.
 
     Reference: Arora et al. 2023 (arXiv 2312.04927), and `multiquery_ar` in https://github.com/HazyResearch/zoology.
     """

@@ -63,27 +63,6 @@ def list_operations(
     Token ids are places in `LIST_OPERATIONS_TOKENS`, 17 of them: 0 for no token, 1 + d for the digit d, 11 to 14 for
     the operations with their opening bracket, then "]" and "=".
 
-    Args:
-        batch_size: B, rows.
-        length: T, the most tokens of a row, at least 5.
-        min_length: the fewest, at least 5.
-        max_depth: the most lists within one another.
-        max_arguments: the most values of a list, at least 2.
-        seed: of the rows: an integer, or several, such as `(seed, epoch, batch)`; the same arguments give the same
-            rows.
-
-    Returns:
-        A `TaskBatch` of `(B, T)`: token ids and targets int32, weights float32.
-
-    Raises:
-        ValueError: a number is not an integer or is out of range, or lists of such sizes are too rare to be drawn.
-
-    Examples:
-        >>> from keras_griffin.tasks import LIST_OPERATIONS_TOKENS, list_operations
-        >>> batch = list_operations(1, 10, min_length=9, max_depth=2, seed=1)
-        >>> " ".join(LIST_OPERATIONS_TOKENS[token] for token in batch.token_ids[0])
-        '[MAX 2 7 [MED 3 5 0 ] ] ='
-
     Reference: Nangia and Bowman 2018 (arXiv 1804.06028); Tay et al. 2020 (arXiv 2011.04006), section 2.2.1, for rows of
     a least and a greatest length.
     """
