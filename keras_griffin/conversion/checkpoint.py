@@ -33,20 +33,10 @@ ORBAX_MARKS = ("_METADATA", "_CHECKPOINT_METADATA", "manifest.ocdbt", "checkpoin
 
 
 def open_checkpoint(path: str | os.PathLike) -> dict[str, StoredTensor]:
-    """The tensors of a checkpoint by name, not yet read.
+    """The tensors by name, not yet read, of a file, or of a folder of Hugging Face, PyTorch or Orbax.
 
-    Args:
-        path: a folder with `model.safetensors` or `pytorch_model.bin`, or with the shards of either and their index, an
-            Orbax folder, or a file that ends in `.safetensors`, `.npz`, `.pt`, `.pth` or `.bin`. The names of nested
-            trees are joined by dots.
-
-    Returns:
-        `StoredTensor`s, bfloat16 as that of `ml_dtypes`.
-
-    Raises:
-        FileNotFoundError: the path does not exist.
-        ImportError: PyTorch or Orbax is needed but not installed.
-        ValueError: it is not a checkpoint, or an incomplete one.
+    The names of nested trees are joined by dots. PyTorch and Orbax may be missing: an ImportError then names the
+    package.
     """
     path = Path(path)
     if not path.exists():

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from keras_griffin.conversion.foreign import shape_of
+from keras_griffin.conversion.huggingface_config import NAME
 from keras_griffin.conversion.namings import DEEPMIND_FLAX, Naming
 from keras_griffin.files.safetensors import StoredTensor
 from keras_griffin.models import GriffinConfig
@@ -22,37 +24,24 @@ RELEASED: dict[str, Any] = {
 
 
 def infer_config(tensors: Mapping[str, StoredTensor], naming: Naming) -> GriffinConfig:
-    """The config inferred from a checkpoint's shapes, with `RELEASED` for the rest.
-
-    The number of heads is that of the blocks in a recurrent layer's gates; without such a layer, the width divided by
-    that of a key.
-
-    Args:
-        tensors: the checkpoint's.
-        naming: one of DeepMind's two.
-
-    Returns:
-        The `GriffinConfig`.
-
-    Raises:
-        ValueError: a tensor needed for a size is missing or has the wrong number of axes.
-    """
+    """The config that the shapes of a checkpoint in one of DeepMind's namings tell, with `RELEASED` for the rest."""
     layers = {int(match[1]) for name in tensors if (match := re.match(r"blocks\.(\d+)\.", name))}
     is_attention = [f"blocks.{index}.attention_block.proj_k.{_weight(naming)}" in tensors for index in sorted(layers)]
     if not layers or layers != set(range(len(layers))):
-        raise ValueError(f"load_recurrentgemma: blocks must be numbered from 0. Got {sorted(layers)}.")
+        raise ValueError(f"{NAME}: blocks must be numbered from 0. Got {sorted(layers)}.")
     pattern = shortest_pattern(["local_mqa" if attends else "recurrent" for attends in is_attention])
-    vocabulary_size, width = _shape(tensors, "embedder.input_embedding", 2)
-    _, _, mlp_width = _shape(tensors, "blocks.0.mlp_block.ffw_up.w", 3)
+    vocabulary_size, width = shape_of(NAME, tensors, "embedder.input_embedding", 2)
+    _, _, mlp_width = shape_of(NAME, tensors, "blocks.0.mlp_block.ffw_up.w", 3)
     sizes: dict[str, Any] = {"recurrence_width": width, "head_dim": None}
     if "local_mqa" in pattern:
         key = f"blocks.{pattern.index('local_mqa')}.attention_block.proj_k.{_weight(naming)}"
-        sizes["head_dim"] = _shape(tensors, key, 2)[1 if naming is DEEPMIND_FLAX else 0]
+        sizes["head_dim"] = shape_of(NAME, tensors, key, 2)[1 if naming is DEEPMIND_FLAX else 0]
+        # A recurrent layer's gates, if there is one, tell it exactly.
         num_heads = width // sizes["head_dim"]
     if "recurrent" in pattern:
         block = f"blocks.{pattern.index('recurrent')}.recurrent_block"
-        num_heads, *_ = _shape(tensors, f"{block}.rg_lru.a_gate.w", 3)
-        kernel_size, recurrence_width = _shape(tensors, f"{block}.conv_1d.w", 2)
+        num_heads, *_ = shape_of(NAME, tensors, f"{block}.rg_lru.a_gate.w", 3)
+        kernel_size, recurrence_width = shape_of(NAME, tensors, f"{block}.conv_1d.w", 2)
         sizes |= {"recurrence_width": recurrence_width, "conv_kernel_size": kernel_size}
     return GriffinConfig(
         vocabulary_size=vocabulary_size,
@@ -75,10 +64,3 @@ def shortest_pattern(names: list[str]) -> tuple[str, ...]:
 
 def _weight(naming) -> str:
     return "kernel" if naming is DEEPMIND_FLAX else "weight"
-
-
-def _shape(tensors, name, num_axes) -> tuple[int, ...]:
-    shape = tuple(tensors[name].shape) if name in tensors else None
-    if shape is None or len(shape) != num_axes or 0 in shape:
-        raise ValueError(f"load_recurrentgemma: the checkpoint must have {name} with {num_axes} axes. Got {shape}.")
-    return shape

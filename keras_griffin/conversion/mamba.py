@@ -1,25 +1,19 @@
 """Load Mamba's weights, in the format of `transformers` or of its authors."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from keras_griffin.conversion.checkpoint import open_checkpoint
-from keras_griffin.conversion.foreign import (
-    Model,
-    build_model,
-    read_config_beside,
-    refuse_tensors,
-    without_copy_of_embedding,
-)
+from keras_griffin.conversion.config_entries import read_entries
+from keras_griffin.conversion.foreign import Model, build_model, find_naming, without_copy_of_embedding
 from keras_griffin.conversion.mamba_config import NAME, read_mamba_config
 from keras_griffin.conversion.namings import MAMBA_AUTHORS, MAMBA_HUGGING_FACE
-from keras_griffin.files.safetensors import StoredTensor
 from keras_griffin.models import LanguageModel
 
+#: By the embedding's name, which the two formats don't share.
 NAMINGS = {naming.embedding: naming for naming in (MAMBA_HUGGING_FACE, MAMBA_AUTHORS)}
 
 
@@ -63,31 +57,17 @@ def load_mamba(
 
     Reference: Gu and Dao 2023 (arXiv 2312.00752).
     """
-    return load_mamba_as(LanguageModel, path, dtype, name=name, **overrides)
+    return load_mamba_as(LanguageModel, path, dtype, name, overrides)
 
 
 def load_mamba_as(
-    cls: type[Model],
-    path: str | os.PathLike,
-    dtype: str | keras.DTypePolicy | None = None,
-    *,
-    name: str | None = None,
-    **overrides: Any,
+    cls: type[Model], path: str | os.PathLike, dtype: str | keras.DTypePolicy | None, name: str | None, overrides: dict
 ) -> Model:
-    """The same as a `cls`: see `load_mamba`."""
+    """`load_mamba`, for a model of the class `cls`."""
     path = Path(path)
-    tensors: Mapping[str, StoredTensor] = open_checkpoint(path)
-    naming = next((naming for embedding, naming in NAMINGS.items() if embedding in tensors), None)
-    if naming is None:
-        refuse_tensors(NAME, tuple(NAMINGS), path, tensors)
-    config = read_mamba_config(read_config_beside(NAME, path))
-    rows = tensors[naming.embedding].shape[0] if tensors[naming.embedding].shape else 0
-    if rows > config.vocabulary_size:
-        config = config.replace(vocabulary_size=rows)
+    tensors = open_checkpoint(path)
+    naming = find_naming(NAME, NAMINGS, path, tensors)
+    config = read_mamba_config(read_entries(NAME, path))
+    config = config.replace(vocabulary_size=max([config.vocabulary_size, *tensors[naming.embedding].shape[:1]]))
     tensors = without_copy_of_embedding(NAME, tensors, naming)
     return build_model(cls, NAME, path, tensors, naming, config.replace(**overrides), dtype, name)
-
-
-def is_mamba(tensors: Mapping[str, StoredTensor]) -> bool:
-    """Whether a checkpoint's tensors have Mamba's names."""
-    return any(embedding in tensors for embedding in NAMINGS)

@@ -184,21 +184,18 @@ MAMBA_HUGGING_FACE = _mamba("embeddings")
 MAMBA_AUTHORS = _mamba("embedding")
 
 
-def _rwkv(prefix: str, names: Mapping[str, str]) -> Naming:
+def _rwkv(prefix: str, embedding: str, first_norm: str, time: str, channel: str, mixes: tuple[str, str, str]) -> Naming:
     """One of RWKV-4's two implementations, which differ in names, but not in layouts."""
+    projections = {name: name for name in ("key", "value", "receptance")}
+    mixed = {name: {f"time_mix_{mix}": (ROW, f"mix_{name}")} for name, mix in zip(projections, mixes, strict=True)}
 
     def norm(theirs, ours):
         return {f"{theirs}.weight": (SAME, f"{ours}/gamma"), f"{theirs}.bias": (SAME, f"{ours}/beta")}
 
-    def mixed(*projections):
-        return {f"time_mix_{names[name]}": (ROW, f"mix_{name}") for name in projections}
-
-    time = {"key": "key", "value": "value", "receptance": "receptance", "output": "output_projection"}
-    channel = {name: name for name in ("key", "value", "receptance")}
     return Naming(
         model={
-            f"{prefix}{names['embedding']}.weight": (SAME, "token_embedding/embeddings"),
-            **norm(f"{prefix}blocks.0.{names['first_norm']}", "token_embedding/norm"),
+            f"{prefix}{embedding}.weight": (SAME, "token_embedding/embeddings"),
+            **norm(f"{prefix}blocks.0.{first_norm}", "token_embedding/norm"),
             **norm(f"{prefix}ln_out", "final_norm"),
             "head.weight": (TRANSPOSED, "token_embedding/reverse_embeddings"),
         },
@@ -206,17 +203,19 @@ def _rwkv(prefix: str, names: Mapping[str, str]) -> Naming:
         block={},
         mixers={
             "rwkv4": (
-                f"{names['time']}.",
+                f"{time}.",
                 {
                     "time_decay": (SAME, "log_rate"),
                     "time_first": (SAME, "first"),
-                    **mixed("key", "value", "receptance"),
-                    **_projections("weight", TRANSPOSED, time, False),
+                    **mixed["key"],
+                    **mixed["value"],
+                    **mixed["receptance"],
+                    **_projections("weight", TRANSPOSED, {**projections, "output": "output_projection"}, False),
                 },
             ),
             "rwkv4_channel": (
-                f"{names['channel']}.",
-                {**mixed("key", "receptance"), **_projections("weight", TRANSPOSED, channel, False)},
+                f"{channel}.",
+                {**mixed["key"], **mixed["receptance"], **_projections("weight", TRANSPOSED, projections, False)},
             ),
         },
         blocks={"rwkv4": norm("ln1", "mixer_norm"), "rwkv4_channel": norm("ln2", "mixer_norm")},
@@ -225,18 +224,6 @@ def _rwkv(prefix: str, names: Mapping[str, str]) -> Naming:
 
 
 #: `transformers`, since 4.29.
-RWKV_HUGGING_FACE = _rwkv(
-    "rwkv.",
-    {
-        **{"embedding": "embeddings", "first_norm": "pre_ln", "time": "attention", "channel": "feed_forward"},
-        **{name: name for name in ("key", "value", "receptance")},
-    },
-)
+RWKV_HUGGING_FACE = _rwkv("rwkv.", "embeddings", "pre_ln", "attention", "feed_forward", ("key", "value", "receptance"))
 #: The authors' code.
-RWKV_AUTHORS = _rwkv(
-    "",
-    {
-        **{"embedding": "emb", "first_norm": "ln0", "time": "att", "channel": "ffn"},
-        **{"key": "k", "value": "v", "receptance": "r"},
-    },
-)
+RWKV_AUTHORS = _rwkv("", "emb", "ln0", "att", "ffn", ("k", "v", "r"))

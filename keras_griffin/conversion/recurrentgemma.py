@@ -1,26 +1,21 @@
 """Load RecurrentGemma's weights in any published format."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from keras_griffin.conversion.checkpoint import open_checkpoint
+from keras_griffin.conversion.config_entries import read_entries
 from keras_griffin.conversion.deepmind_config import infer_config
-from keras_griffin.conversion.foreign import (
-    build_model,
-    read_config_beside,
-    refuse_tensors,
-    without_copy_of_embedding,
-)
-from keras_griffin.conversion.huggingface_config import read_config
-from keras_griffin.conversion.namings import DEEPMIND_FLAX, DEEPMIND_TORCH, HUGGING_FACE, Naming
-from keras_griffin.files.safetensors import StoredTensor
+from keras_griffin.conversion.foreign import build_model, find_naming, without_copy_of_embedding
+from keras_griffin.conversion.huggingface_config import NAME, read_config
+from keras_griffin.conversion.namings import DEEPMIND_FLAX, DEEPMIND_TORCH, HUGGING_FACE
 from keras_griffin.models import Griffin
 
-NAME = "load_recurrentgemma"
+#: By the embedding's name, which both of DeepMind's implementations share.
+NAMINGS = {naming.embedding: naming for naming in (HUGGING_FACE, DEEPMIND_TORCH)}
 
 
 def load_recurrentgemma(
@@ -54,24 +49,12 @@ def load_recurrentgemma(
     tensors = open_checkpoint(path)
     if all(tensor_name.startswith("params.") for tensor_name in tensors):
         tensors = {tensor_name.removeprefix("params."): tensor for tensor_name, tensor in tensors.items()}
-    naming = find_naming(tensors, path)
+    naming = find_naming(NAME, NAMINGS, path, tensors)
     if naming is HUGGING_FACE:
-        config = read_config(read_config_beside(NAME, path))
+        config = read_config(read_entries(NAME, path))
         tensors = without_copy_of_embedding(NAME, tensors, naming)
     else:
+        if any(tensor_name.endswith(".ffw_down.kernel") for tensor_name in tensors):
+            naming = DEEPMIND_FLAX
         config = infer_config(tensors, naming)
     return build_model(Griffin, NAME, path, tensors, naming, config.replace(**overrides), dtype, name)
-
-
-def find_naming(tensors: Mapping[str, StoredTensor], path: Path) -> Naming:
-    """The naming that the tensors follow.
-
-    Raises:
-        ValueError: none of them.
-    """
-    if HUGGING_FACE.embedding in tensors:
-        return HUGGING_FACE
-    if DEEPMIND_FLAX.embedding in tensors:
-        is_flax = any(name.endswith(".ffw_down.kernel") for name in tensors)
-        return DEEPMIND_FLAX if is_flax else DEEPMIND_TORCH
-    refuse_tensors(NAME, (HUGGING_FACE.embedding, DEEPMIND_FLAX.embedding), path, tensors)

@@ -1,21 +1,20 @@
 """Load RWKV-4's weights, in the format of `transformers` or of its authors."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from keras_griffin.conversion.checkpoint import open_checkpoint
-from keras_griffin.conversion.foreign import Model, build_model, read_config_beside, refuse_tensors
+from keras_griffin.conversion.config_entries import read_entries
+from keras_griffin.conversion.foreign import Model, build_model, find_naming
 from keras_griffin.conversion.namings import RWKV_AUTHORS, RWKV_HUGGING_FACE
 from keras_griffin.conversion.rwkv_config import NAME, infer_rwkv_config, read_rwkv_config
-from keras_griffin.files.safetensors import StoredTensor
 from keras_griffin.models import LanguageModel
 
-#: The tensors by which each format is known: an embedding called `emb` alone could be anybody's.
-MARKS = {"rwkv.blocks.0.attention.time_decay": RWKV_HUGGING_FACE, "blocks.0.att.time_decay": RWKV_AUTHORS}
+#: By a tensor that marks the format: an embedding called `emb` alone could be anybody's.
+NAMINGS = {"rwkv.blocks.0.attention.time_decay": RWKV_HUGGING_FACE, "blocks.0.att.time_decay": RWKV_AUTHORS}
 
 
 def load_rwkv(
@@ -55,30 +54,18 @@ def load_rwkv(
 
     Reference: Peng et al. 2023 (arXiv 2305.13048).
     """
-    return load_rwkv_as(LanguageModel, path, dtype, name=name, **overrides)
+    return load_rwkv_as(LanguageModel, path, dtype, name, overrides)
 
 
 def load_rwkv_as(
-    cls: type[Model],
-    path: str | os.PathLike,
-    dtype: str | keras.DTypePolicy | None = None,
-    *,
-    name: str | None = None,
-    **overrides: Any,
+    cls: type[Model], path: str | os.PathLike, dtype: str | keras.DTypePolicy | None, name: str | None, overrides: dict
 ) -> Model:
-    """The same as a `cls`: see `load_rwkv`."""
+    """`load_rwkv`, for a model of the class `cls`."""
     path = Path(path)
     tensors = open_checkpoint(path)
-    naming = next((naming for mark, naming in MARKS.items() if mark in tensors), None)
-    if naming is None:
-        refuse_tensors(NAME, tuple(MARKS), path, tensors)
+    naming = find_naming(NAME, NAMINGS, path, tensors)
     if naming is RWKV_HUGGING_FACE:
-        config = read_rwkv_config(read_config_beside(NAME, path))
+        config = read_rwkv_config(read_entries(NAME, path))
     else:
         config = infer_rwkv_config(tensors)
     return build_model(cls, NAME, path, tensors, naming, config.replace(**overrides), dtype, name)
-
-
-def is_rwkv(tensors: Mapping[str, StoredTensor]) -> bool:
-    """Whether a checkpoint's tensors have RWKV-4's names."""
-    return any(mark in tensors for mark in MARKS)
