@@ -19,7 +19,7 @@ import os
 import signal
 import sys
 
-from keras_griffin.commands.explain import requests, tell_unused
+from keras_griffin.commands.explain import requests_checked
 from keras_griffin.commands.generate import make_sampler
 from keras_griffin.commands.shared.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk, said
 from keras_griffin.commands.shared.options import add_model, add_number, add_sampling, seed
@@ -40,25 +40,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add_number(parser, "--tokens", 500, "maximum per answer")
     add_sampling(parser)
-    parser.add_argument(
-        "--seed", type=seed, metavar="N", help="make the conversation repeatable (default: a fresh seed)"
-    )
+    text = "make the conversation repeatable (default: a fresh seed)"
+    parser.add_argument("--seed", type=seed, metavar="N", help=text)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and answer until the input ends."""
     from keras_griffin.commands.shared.conversation import Conversation
     from keras_griffin.commands.shared.load import keep_programs, load_text_model
-    from keras_griffin.ops.implementation import recorded_choices
 
     keep_programs("chat")
-    asked = requests()
-    model = load_text_model("chat", arguments.model, arguments.dtype, adapter=arguments.adapter)
-    if asked:
-        # A kernel that can't be used is reported before the conversation starts.
-        with refusals(), recorded_choices() as choices:
+    with refusals(), requests_checked() as asked:
+        model = load_text_model("chat", arguments.model, arguments.dtype, adapter=arguments.adapter)
+        if asked:
+            # A kernel that can't be used is reported before the conversation starts.
             model.generate([[0, 0]], 1)
-        tell_unused(asked, choices)
     conversation = Conversation(model, arguments.tokens, make_sampler(arguments), arguments.seed)
     # Input from a file may not be UTF-8; the tokenizer decides whether to accept it.
     if isinstance(sys.stdin, io.TextIOWrapper):
@@ -83,11 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def take_turn(conversation, line: str, is_terminal: bool) -> None:
-    """Run a line of input, a command or a message; an error is printed as one sentence.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C was pressed twice, or once when the input is not a terminal.
-    """
+    """Run a line of input, a command or a message; an error is printed as one sentence."""
     try:
         if line.startswith("/"):
             print(obey(conversation, line))
@@ -98,11 +90,7 @@ def take_turn(conversation, line: str, is_terminal: bool) -> None:
 
 
 def obey(conversation, line: str) -> str:
-    """Run a command such as `/state` and return its output.
-
-    Raises:
-        CommandError: the command does not exist, or its file can't be written or read, or holds something else.
-    """
+    """Run a command such as `/state` and return its output."""
     match line.split(maxsplit=1):
         case ["/state"]:
             return repr(conversation.state)
@@ -141,7 +129,7 @@ def refusals_of_the_file(name: str):
 
 
 def print_answer(conversation, message: str, is_terminal: bool) -> None:
-    """Print the answer as it is generated, then a line break; Ctrl-C cuts it short."""
+    """Print the answer as it is generated, then a line break; Ctrl-C cuts it short, or ends a chat from a file."""
     from keras_griffin.training.interruption import noted_signals
 
     shown = ""

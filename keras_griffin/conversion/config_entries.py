@@ -60,14 +60,11 @@ def common_entries(architecture: str, model_type: str, config: GriffinConfig, dt
     }
 
 
-def require_saveable(holds: bool, rule: str, family: str, received: object) -> None:
-    """Raise an error about a model that `transformers` does not support unless the rule holds."""
-    if not holds:
-        raise ValueError(f"save_huggingface: {rule} for {family}. Got {received}.")
-
-
-def require_fields(config: GriffinConfig, family: str, **values: Any) -> None:
-    """Check that fields of a model's config have the only values that `transformers` supports."""
-    for name, value in values.items():
+def require_saveable(family: str, config: GriffinConfig, *rules: tuple[bool, str, object], **fields: Any) -> None:
+    """Check what `transformers` supports: rules, whether they hold and what they are about, and values of fields."""
+    for name, value in fields.items():
         received = getattr(config, name)
-        require_saveable(received == value, f"{name} must be {value}", family, received)
+        rules = (*rules, (received == value, f"{name} must be {value}", received))
+    for holds, rule, received in rules:
+        if not holds:
+            raise ValueError(f"save_huggingface: {rule} for {family}. Got {received}.")

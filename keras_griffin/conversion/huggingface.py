@@ -5,10 +5,10 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from keras_griffin.conversion.huggingface_config import write_config
-from keras_griffin.conversion.mamba_config import write_mamba_config
+from keras_griffin.conversion.mamba import write_mamba_config
 from keras_griffin.conversion.namings import HUGGING_FACE, MAMBA_HUGGING_FACE, RWKV_HUGGING_FACE, Naming
-from keras_griffin.conversion.rwkv_config import PATTERN, write_rwkv_config
+from keras_griffin.conversion.recurrentgemma import write_config
+from keras_griffin.conversion.rwkv import PATTERN, write_rwkv_config
 from keras_griffin.files.atomic import atomic_folder
 from keras_griffin.files.safetensors import StoredTensor, write_safetensors
 from keras_griffin.models import GriffinConfig, LanguageModel
@@ -52,10 +52,11 @@ def save_huggingface(model: LanguageModel, directory: str | os.PathLike) -> None
     check_saveable("save_huggingface", model)
     config = family_of(model.config).write_config(model.config, model.variable_dtype)
     tokenizer = model.tokenizer
+    stop_ids = [] if tokenizer is None else list(tokenizer.stop_ids)
     config |= {
         "pad_token_id": None if tokenizer is None else tokenizer.pad_id,
         "bos_token_id": None if tokenizer is None else tokenizer.start_id,
-        "eos_token_id": None if tokenizer is None else _one_or_list(tokenizer.stop_ids),
+        "eos_token_id": stop_ids[0] if len(stop_ids) == 1 else stop_ids or None,
     }
     with atomic_folder(directory, replaces=FILES, function_name="save_huggingface") as folder:
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
@@ -84,7 +85,3 @@ def family_of(config: GriffinConfig) -> Family:
 
 def _join(layout, parts):
     return lambda: layout.join(*(part.read() for part in parts))
-
-
-def _one_or_list(ids):
-    return ids[0] if len(ids) == 1 else list(ids) or None

@@ -16,7 +16,7 @@ MAMBA, MAMBA_OTHER, RWKV = RECURRENT_CASES
 OTHER = next(case for case in CASES if case.name == "other")
 FAMILY = FAMILIES["mamba"]
 MAMBA_AUTHORS_CONFIG = FAMILY.authors_config(MAMBA.config)
-TOKEN_IDS = np.random.default_rng(1).integers(1, 48, (1, 19))
+TOKEN_IDS = np.random.default_rng(1).integers(1, 45, (1, 19))
 
 
 def config_of(case):

@@ -1,7 +1,7 @@
 import pytest
 
-from keras_griffin.conversion.deepmind_config import infer_config, shortest_pattern
 from keras_griffin.conversion.namings import DEEPMIND_FLAX, DEEPMIND_TORCH
+from keras_griffin.conversion.recurrentgemma import infer_config, shortest_pattern
 from keras_griffin.models import presets
 from parity.cases import FROZEN
 from tests.conversion.checkpoints import deepmind_torch_weights, deepmind_weights, stored

@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_griffin.conversion.config_entries import (
-    Entries,
-    common_entries,
-    read_entries,
-    require_fields,
-    require_saveable,
-)
+from keras_griffin.conversion.config_entries import Entries, common_entries, read_entries, require_saveable
 from keras_griffin.conversion.foreign import (
     as_variables,
     build_model,
@@ -18,7 +12,7 @@ from keras_griffin.conversion.foreign import (
     shape_of,
     without_copy_of_embedding,
 )
-from keras_griffin.conversion.mamba_config import read_mamba_config
+from keras_griffin.conversion.mamba import read_mamba_config
 from keras_griffin.conversion.namings import HUGGING_FACE, MAMBA_HUGGING_FACE
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.saving.weights import as_array
@@ -100,9 +94,8 @@ def test_entries_are_checked_under_their_names_in_the_file():
 def test_entries_that_are_written():
     config = GriffinConfig(10, 16, 1, 2)
     assert common_entries("A", "a", config, "float32").items() >= {"vocab_size": 10, "hidden_size": 16}.items()
-    require_saveable(True, "a rule", "a family", 3)
-    require_fields(config, "a family", norm="rms", logits_soft_cap=None)
+    require_saveable("a family", config, (True, "a rule", 3), norm="rms", logits_soft_cap=None)
     with pytest.raises(ValueError, match=r"^save_huggingface: a rule for a family\. Got 3\.$"):
-        require_saveable(False, "a rule", "a family", 3)
+        require_saveable("a family", config, (True, "another", 4), (False, "a rule", 3))
     with pytest.raises(ValueError, match=r"^save_huggingface: norm must be layer for a family\. Got rms\.$"):
-        require_fields(config, "a family", logits_soft_cap=None, norm="layer")
+        require_saveable("a family", config, (True, "a rule", 3), logits_soft_cap=None, norm="layer")

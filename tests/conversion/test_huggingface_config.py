@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from keras_griffin.conversion.huggingface_config import read_config, write_config
+from keras_griffin.conversion.recurrentgemma import read_config, write_config
 from keras_griffin.models import GriffinConfig, presets
 
 pytestmark = pytest.mark.any_backend

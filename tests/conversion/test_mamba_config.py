@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_griffin.conversion.mamba_config import read_mamba_config, write_mamba_config
+from keras_griffin.conversion.mamba import read_mamba_config, write_mamba_config
 from keras_griffin.models import GriffinConfig, presets
 
 pytestmark = pytest.mark.any_backend

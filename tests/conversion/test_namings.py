@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 
 from keras_griffin.conversion import namings
-from keras_griffin.conversion.deepmind_config import infer_config
-from keras_griffin.conversion.huggingface_config import read_config
 from keras_griffin.conversion.layouts import SCALE, Layout
-from keras_griffin.conversion.mamba_config import read_mamba_config
+from keras_griffin.conversion.mamba import read_mamba_config
 from keras_griffin.conversion.namings import ForeignTensor
-from keras_griffin.conversion.rwkv_config import read_rwkv_config
+from keras_griffin.conversion.recurrentgemma import infer_config, read_config
+from keras_griffin.conversion.rwkv import read_rwkv_config
 from keras_griffin.models.weight_shapes import weight_shapes
 from parity.cases import FROZEN
 from tests.conversion.checkpoints import (

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_griffin.conversion.rwkv_config import infer_rwkv_config, read_rwkv_config, write_rwkv_config
+from keras_griffin.conversion.rwkv import infer_rwkv_config, read_rwkv_config, write_rwkv_config
 from keras_griffin.models.presets import presets, rwkv4_config
 from tests.conversion.checkpoints import stored
 

@@ -13,12 +13,17 @@ class CommandError(Exception):
 
 
 @contextlib.contextmanager
-def refusals():
-    """Inside the `with` block, a `ValueError` of the library becomes a `CommandError`."""
+def refusals(*others: type[Exception]):
+    """Inside the `with` block, a `ValueError` of the library, or one of `others`, becomes a `CommandError`."""
     try:
         yield
-    except ValueError as error:
-        raise CommandError(_sentence(error)) from error
+    except (ValueError, *others) as error:
+        raise CommandError(first_line(_sentence(error)) or type(error).__name__) from error
+
+
+def first_line(text: str) -> str:
+    """The first line of a message; empty if it has none."""
+    return text.strip().partition("\n")[0]
 
 
 @contextlib.contextmanager
@@ -46,11 +51,7 @@ def said(command: str, error: Exception) -> str:
 
 
 def disk_refusal(command: str, rule: str, error: OSError, name: str | None = None) -> CommandError:
-    """The error of a command for a file that can't be written or read: `name` as the user gave it, or else the error's.
-
-    Raises:
-        BrokenPipeError: `error` is one, which concerns no file.
-    """
+    """The error of a command for a file, `name` as the user gave it, or else the error's; a broken pipe stays one."""
     if isinstance(error, BrokenPipeError):
         raise error
     # Report the system's error, without the library's wording around it.
