@@ -33,6 +33,7 @@ HELP = """\
 /help        show this help
 Ctrl-C       cut an answer short, or quit
 Ctrl-D       quit"""
+FILE_RULE = "the file must be one that can be read or written"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,19 +95,19 @@ def obey(conversation, line: str) -> str:
     match line.split(maxsplit=1):
         case ["/state"]:
             return repr(conversation.state)
-        case ["/save", file_name]:
-            path = os.path.realpath(file_name.strip())
+        case ["/save", name]:
+            path = os.path.realpath(name.strip())
             if os.path.exists(path) and path != conversation.file:
                 raise CommandError(
                     "chat: /save must name a new file, or the one that holds this conversation. "
-                    f"Got {file_name.strip()!r}, which exists."
+                    f"Got {name.strip()!r}, which exists."
                 )
-            with refusals_of_the_file(file_name.strip()):
+            with refusals(), refusals_of_the_disk("chat", FILE_RULE, name.strip()):
                 conversation.save(path)
             return "Saved."
-        case ["/load", file_name]:
-            with refusals_of_the_file(file_name.strip()):
-                conversation.load(file_name.strip())
+        case ["/load", name]:
+            with refusals(), refusals_of_the_disk("chat", FILE_RULE, name.strip()):
+                conversation.load(name.strip())
             return "Loaded."
         case ["/save" | "/load" as command]:
             raise CommandError(f"chat: {command} must be followed by the name of a file. Got none.")
@@ -119,13 +120,6 @@ def obey(conversation, line: str) -> str:
         "chat: a line that begins with / must be a command that /help lists; to send it as a message, put a space "
         f"before it. Got {line!r}."
     )
-
-
-@contextlib.contextmanager
-def refusals_of_the_file(name: str):
-    """Inside the `with` block, a file that can't be read or written, or has other contents, is a user error."""
-    with refusals(), refusals_of_the_disk("chat", "the file must be one that can be read or written", name):
-        yield
 
 
 def print_answer(conversation, message: str, is_terminal: bool) -> None:

@@ -180,8 +180,7 @@ class Progress:
     def clear(self) -> None:
         """Erase the line."""
         if self._shown:
-            self._write("")
-            print("\r", end="", file=sys.stderr, flush=True)
+            self._write("", end="\r")
 
-    def _write(self, line):
-        print(f"\r{line:<{_WIDTH}}", end="", file=sys.stderr, flush=True)
+    def _write(self, line, end=""):
+        print(f"\r{line:<{_WIDTH}}", end=end, file=sys.stderr, flush=True)

@@ -25,19 +25,8 @@ from functools import partial
 from pathlib import Path
 
 from keras_griffin.commands.generate import continue_text
+from keras_griffin.commands.shared import options
 from keras_griffin.commands.shared.errors import INTERRUPTED, REFUSED, CommandError, disk_refusal, refusals, said
-from keras_griffin.commands.shared.options import (
-    add_files,
-    add_number,
-    add_output,
-    add_sampling,
-    add_windows,
-    mark_defaults,
-    names,
-    non_negative_int,
-    option,
-    positive_int,
-)
 from keras_griffin.commands.shared.terminal import print_rows
 
 FAMILIES = ("griffin", "hawk", "mqa")
@@ -45,10 +34,10 @@ FAMILIES = ("griffin", "hawk", "mqa")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    add_files(parser)
+    options.add_files(parser)
     tokens = parser.add_argument_group("tokens").add_mutually_exclusive_group()
     text = "train a tokenizer with N tokens on the training text (default: bytes)"
-    tokens.add_argument("--vocabulary", type=positive_int, metavar="N", help=text)
+    tokens.add_argument("--vocabulary", type=options.positive_int, metavar="N", help=text)
     text = "a folder with a tokenizer, such as that of an earlier run, or tokenizer.json or tokenizer.model itself"
     tokens.add_argument("--tokenizer", metavar="PATH", help=text)
     model = parser.add_argument_group("model")
@@ -57,34 +46,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "mixers of the blocks, repeated, in place of the family's: recurrent, local_mqa, global_mqa, a recurrent unit "
         "such as lru, or a name to which an --option gives a mixer"
     )
-    model.add_argument("--pattern", type=names, metavar="A,B,...", help=text)
+    model.add_argument("--pattern", type=options.names, metavar="A,B,...", help=text)
     text = (
         "a constructor argument of a mixer in the pattern, such as wide.mixer=local_mqa or wide.window=512; may be "
         "repeated"
     )
-    model.add_argument("--option", type=option, action="append", metavar="MIXER.ARGUMENT=VALUE", help=text)
-    add_number(model, "--width", 192, "width of the residual stream")
-    add_number(model, "--layers", 6, "residual blocks")
-    add_number(model, "--heads", 3, "attention heads; divides the width")
-    add_number(model, "--window", 128, "tokens that local attention sees")
+    model.add_argument("--option", type=options.option, action="append", metavar="MIXER.ARGUMENT=VALUE", help=text)
+    options.add_number(model, "--width", 192, "width of the residual stream")
+    options.add_number(model, "--layers", 6, "residual blocks")
+    options.add_number(model, "--heads", 3, "attention heads; divides the width")
+    options.add_number(model, "--window", 128, "tokens that local attention sees")
     training = parser.add_argument_group("training")
     length = training.add_mutually_exclusive_group()
-    add_number(length, "--minutes", 30.0, "train for about this long")
+    options.add_number(length, "--minutes", 30.0, "train for about this long")
     text = "train for N batches instead, rounded to ten equal epochs"
-    length.add_argument("--steps", type=positive_int, metavar="N", help=text)
-    add_windows(training, "tokens")
+    length.add_argument("--steps", type=options.positive_int, metavar="N", help=text)
+    options.add_windows(training, "tokens")
     training.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16, keep weights in float32")
-    add_output(training, "FOLDER", "folder of the run (default: runs/MODEL-DATE-TIME)", "an earlier run in FOLDER")
-    add_number(training, "--save-every", 100, "save the run every N batches, to resume after a crash")
+    text = "folder of the run (default: runs/MODEL-DATE-TIME)"
+    options.add_output(training, "FOLDER", text, "an earlier run in FOLDER")
+    options.add_number(training, "--save-every", 100, "save the run every N batches, to resume after a crash")
     text = "continue the interrupted run in this folder; needs no other option"
     training.add_argument("--resume", metavar="FOLDER", help=text)
     sample = parser.add_argument_group("samples")
     text = "what to continue (default: the beginning of a line of the held-out text)"
     sample.add_argument("--prompt", metavar="TEXT", help=text)
     text = "approximate length of the sample at the end; 0 for no samples"
-    add_number(sample, "--sample-bytes", 500, text, non_negative_int)
-    add_sampling(sample)
-    mark_defaults(parser)
+    options.add_number(sample, "--sample-bytes", 500, text, options.non_negative_int)
+    options.add_sampling(sample)
+    options.mark_defaults(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

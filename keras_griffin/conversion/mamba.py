@@ -9,9 +9,8 @@ from typing import Any
 import keras
 
 from keras_griffin.checks import COUNT, POSITIVE
+from keras_griffin.conversion import foreign
 from keras_griffin.conversion.checkpoint import open_checkpoint
-from keras_griffin.conversion.config_entries import Entries, common_entries, read_entries, require_saveable
-from keras_griffin.conversion.foreign import Model, build_model, find_naming, without_copy_of_embedding
 from keras_griffin.conversion.namings import MAMBA_AUTHORS, MAMBA_HUGGING_FACE
 from keras_griffin.mixers import Mamba
 from keras_griffin.models import GriffinConfig, LanguageModel
@@ -92,16 +91,16 @@ def load_mamba(
 
 
 def load_mamba_as(
-    cls: type[Model], path: str | os.PathLike, dtype: str | keras.DTypePolicy | None, name: str | None, overrides: dict
-) -> Model:
+    cls: type[foreign.Model], path: str | os.PathLike, dtype: Any, name: str | None, overrides: dict
+) -> foreign.Model:
     """`load_mamba`, for a model of the class `cls`."""
     path = Path(path)
     tensors = open_checkpoint(path)
-    naming = find_naming(NAME, NAMINGS, path, tensors)
-    config = read_mamba_config(read_entries(NAME, path))
+    naming = foreign.find_naming(NAME, NAMINGS, path, tensors)
+    config = read_mamba_config(foreign.read_entries(NAME, path))
     config = config.replace(vocabulary_size=max([config.vocabulary_size, *tensors[naming.embedding].shape[:1]]))
-    tensors = without_copy_of_embedding(NAME, tensors, naming)
-    return build_model(cls, NAME, path, tensors, naming, config.replace(**overrides), dtype, name)
+    tensors = foreign.without_copy_of_embedding(NAME, tensors, naming)
+    return foreign.build_model(cls, NAME, path, tensors, naming, config.replace(**overrides), dtype, name)
 
 
 def read_mamba_config(raw: Mapping) -> GriffinConfig:
@@ -109,7 +108,7 @@ def read_mamba_config(raw: Mapping) -> GriffinConfig:
     if "model_type" not in raw and "d_model" in raw:
         entries = _of_authors(raw)
     else:
-        entries = Entries(NAME, {**DEFAULTS, **raw})
+        entries = foreign.Entries(NAME, {**DEFAULTS, **raw})
         entries.require_values(model_type="mamba")
     entries.require_values(hidden_act="silu", use_bias=False, use_conv_bias=True, tie_word_embeddings=True)
     entries.require_counts("vocab_size", "hidden_size", "num_hidden_layers", "state_size", "expand", "conv_kernel")
@@ -140,12 +139,12 @@ def read_mamba_config(raw: Mapping) -> GriffinConfig:
     )
 
 
-def _of_authors(raw) -> Entries:
+def _of_authors(raw) -> foreign.Entries:
     """The authors' entries under the names of `transformers`."""
     ssm, multiple = raw.get("ssm_cfg") or {}, raw.get("pad_vocab_size_multiple", 1)
-    theirs = Entries(NAME, {**AUTHORS_FIXED, **raw, "ssm_cfg": ssm, "pad_vocab_size_multiple": multiple})
+    theirs = foreign.Entries(NAME, {**AUTHORS_FIXED, **raw, "ssm_cfg": ssm, "pad_vocab_size_multiple": multiple})
     theirs.require(isinstance(ssm, Mapping), "ssm_cfg", "must be an object")
-    Entries(NAME, {"layer": "Mamba1", **ssm}, {"layer": "the layer of ssm_cfg"}).require_values(layer="Mamba1")
+    foreign.Entries(NAME, {"layer": "Mamba1", **ssm}, {"layer": "the layer of ssm_cfg"}).require_values(layer="Mamba1")
     theirs.require_values(**AUTHORS_FIXED)
     theirs.require_counts("pad_vocab_size_multiple")
     entries, names = dict(DEFAULTS), {}
@@ -154,13 +153,13 @@ def _of_authors(raw) -> Entries:
             entries[name], names[name] = source.get(their_name, default), their_name
     if COUNT.holds(entries["vocab_size"]):
         entries["vocab_size"] = multiple * math.ceil(entries["vocab_size"] / multiple)
-    return Entries(NAME, entries, names)
+    return foreign.Entries(NAME, entries, names)
 
 
 def write_mamba_config(config: GriffinConfig, dtype: str) -> dict:
     """A `config.json` of `transformers`, without the ids of special tokens, for a model whose only mixer is `mamba`."""
     mixer = config.mixer_class("mamba")
-    require_saveable(
+    foreign.require_saveable(
         "transformers' Mamba",
         config,
         (mixer is Mamba, "the mixer mamba must be Mamba", mixer.__name__),
@@ -169,7 +168,7 @@ def write_mamba_config(config: GriffinConfig, dtype: str) -> dict:
     )
     layer: Any = Mamba(**config.mixer_arguments("mamba"))
     return {
-        **common_entries("MambaForCausalLM", "mamba", config, dtype),
+        **foreign.common_entries("MambaForCausalLM", "mamba", config, dtype),
         "intermediate_size": layer.expand * config.width,
         "num_hidden_layers": config.num_layers,
         "state_size": layer.state_size,

@@ -9,9 +9,8 @@ from typing import Any
 import keras
 
 from keras_griffin.checks import is_number
+from keras_griffin.conversion import foreign
 from keras_griffin.conversion.checkpoint import open_checkpoint
-from keras_griffin.conversion.config_entries import Entries, common_entries, read_entries, require_saveable
-from keras_griffin.conversion.foreign import build_model, find_naming, shape_of, without_copy_of_embedding
 from keras_griffin.conversion.namings import DEEPMIND_FLAX, DEEPMIND_TORCH, HUGGING_FACE, Naming
 from keras_griffin.files.safetensors import StoredTensor
 from keras_griffin.models import Griffin, GriffinConfig
@@ -80,20 +79,20 @@ def load_recurrentgemma(
     tensors = open_checkpoint(path)
     if all(tensor_name.startswith("params.") for tensor_name in tensors):
         tensors = {tensor_name.removeprefix("params."): tensor for tensor_name, tensor in tensors.items()}
-    naming = find_naming(NAME, NAMINGS, path, tensors)
+    naming = foreign.find_naming(NAME, NAMINGS, path, tensors)
     if naming is HUGGING_FACE:
-        config = read_config(read_entries(NAME, path))
-        tensors = without_copy_of_embedding(NAME, tensors, naming)
+        config = read_config(foreign.read_entries(NAME, path))
+        tensors = foreign.without_copy_of_embedding(NAME, tensors, naming)
     else:
         if any(tensor_name.endswith(".ffw_down.kernel") for tensor_name in tensors):
             naming = DEEPMIND_FLAX
         config = infer_config(tensors, naming)
-    return build_model(Griffin, NAME, path, tensors, naming, config.replace(**overrides), dtype, name)
+    return foreign.build_model(Griffin, NAME, path, tensors, naming, config.replace(**overrides), dtype, name)
 
 
 def read_config(raw: Mapping) -> GriffinConfig:
     """The model that a `config.json` describes; the window includes the query's own key, as in `transformers` 5."""
-    entries = Entries(NAME, {**DEFAULTS, **raw})
+    entries = foreign.Entries(NAME, {**DEFAULTS, **raw})
     entries.require_values(model_type="recurrent_gemma", hidden_activation="gelu_pytorch_tanh", attention_bias=False)
     entries.require_counts("hidden_size", "num_attention_heads", "intermediate_size")
     is_even = entries["intermediate_size"] % 2 == 0
@@ -142,8 +141,9 @@ def _rotation(entries) -> tuple[float, float]:
     entries["rope_parameters"] = nested
     is_default = isinstance(nested, Mapping) and nested.get("rope_type", nested.get("type", "default")) == "default"
     entries.require(is_default, "rope_parameters", "must be of rope_type 'default'")
-    defaults = {"rope_theta": 10000.0, "partial_rotary_factor": 0.5}
-    values = Entries(NAME, {name: _given(nested, name, _given(entries, name, defaults[name])) for name in defaults})
+    outer = {"rope_theta": 10000.0, "partial_rotary_factor": 0.5}
+    outer |= {name: entries[name] for name in outer if entries.get(name) is not None}
+    values = foreign.Entries(NAME, {name: _given(nested, name, outer[name]) for name in outer})
     for name in values:
         values.require(is_number(values[name]), name, "must be a number")
     return float(values["rope_theta"]), float(values["partial_rotary_factor"])
@@ -156,7 +156,7 @@ def write_config(config: GriffinConfig, dtype: str) -> dict:
     has_recurrence = "recurrent" in mixers
     is_head = config.num_gate_blocks == config.num_heads or not has_recurrence
     pattern_rule = "block_pattern must be of recurrent and local_mqa, or of mamba alone,"
-    require_saveable(
+    foreign.require_saveable(
         "transformers",
         config,
         (set(mixers) <= set(block_types), pattern_rule, ", ".join(mixers)),
@@ -171,7 +171,7 @@ def write_config(config: GriffinConfig, dtype: str) -> dict:
     is_long = config.num_layers > 100 * len(config.block_pattern)
     pattern = config.mixer_names if is_long else config.block_pattern
     return {
-        **common_entries("RecurrentGemmaForCausalLM", "recurrent_gemma", config, dtype),
+        **foreign.common_entries("RecurrentGemmaForCausalLM", "recurrent_gemma", config, dtype),
         "intermediate_size": 2 * config.mlp_width,
         "num_hidden_layers": config.num_layers,
         "num_attention_heads": config.num_heads,
@@ -201,18 +201,18 @@ def infer_config(tensors: Mapping[str, StoredTensor], naming: Naming) -> Griffin
     if not layers or layers != set(range(len(layers))):
         raise ValueError(f"{NAME}: blocks must be numbered from 0. Got {sorted(layers)}.")
     pattern = shortest_pattern(["local_mqa" if attends else "recurrent" for attends in is_attention])
-    vocabulary_size, width = shape_of(NAME, tensors, "embedder.input_embedding", 2)
-    _, _, mlp_width = shape_of(NAME, tensors, "blocks.0.mlp_block.ffw_up.w", 3)
+    vocabulary_size, width = foreign.shape_of(NAME, tensors, "embedder.input_embedding", 2)
+    _, _, mlp_width = foreign.shape_of(NAME, tensors, "blocks.0.mlp_block.ffw_up.w", 3)
     sizes: dict[str, Any] = {"recurrence_width": width, "head_dim": None}
     if "local_mqa" in pattern:
         key = f"blocks.{pattern.index('local_mqa')}.attention_block.proj_k.{weight}"
-        sizes["head_dim"] = shape_of(NAME, tensors, key, 2)[1 if naming is DEEPMIND_FLAX else 0]
+        sizes["head_dim"] = foreign.shape_of(NAME, tensors, key, 2)[1 if naming is DEEPMIND_FLAX else 0]
         # A recurrent layer's gates, if there is one, tell it exactly.
         num_heads = width // sizes["head_dim"]
     if "recurrent" in pattern:
         block = f"blocks.{pattern.index('recurrent')}.recurrent_block"
-        num_heads, *_ = shape_of(NAME, tensors, f"{block}.rg_lru.a_gate.w", 3)
-        kernel_size, recurrence_width = shape_of(NAME, tensors, f"{block}.conv_1d.w", 2)
+        num_heads, *_ = foreign.shape_of(NAME, tensors, f"{block}.rg_lru.a_gate.w", 3)
+        kernel_size, recurrence_width = foreign.shape_of(NAME, tensors, f"{block}.conv_1d.w", 2)
         sizes |= {"recurrence_width": recurrence_width, "conv_kernel_size": kernel_size}
     return GriffinConfig(
         vocabulary_size=vocabulary_size,

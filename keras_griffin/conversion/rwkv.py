@@ -8,9 +8,8 @@ from typing import Any
 import keras
 
 from keras_griffin.checks import COUNT
+from keras_griffin.conversion import foreign
 from keras_griffin.conversion.checkpoint import open_checkpoint
-from keras_griffin.conversion.config_entries import Entries, common_entries, read_entries, require_saveable
-from keras_griffin.conversion.foreign import Model, build_model, find_naming, shape_of
 from keras_griffin.conversion.namings import RWKV_AUTHORS, RWKV_HUGGING_FACE
 from keras_griffin.files.safetensors import StoredTensor
 from keras_griffin.mixers import RWKV4Channel
@@ -74,22 +73,22 @@ def load_rwkv(
 
 
 def load_rwkv_as(
-    cls: type[Model], path: str | os.PathLike, dtype: str | keras.DTypePolicy | None, name: str | None, overrides: dict
-) -> Model:
+    cls: type[foreign.Model], path: str | os.PathLike, dtype: Any, name: str | None, overrides: dict
+) -> foreign.Model:
     """`load_rwkv`, for a model of the class `cls`."""
     path = Path(path)
     tensors = open_checkpoint(path)
-    naming = find_naming(NAME, NAMINGS, path, tensors)
+    naming = foreign.find_naming(NAME, NAMINGS, path, tensors)
     if naming is RWKV_HUGGING_FACE:
-        config = read_rwkv_config(read_entries(NAME, path))
+        config = read_rwkv_config(foreign.read_entries(NAME, path))
     else:
         config = infer_rwkv_config(tensors)
-    return build_model(cls, NAME, path, tensors, naming, config.replace(**overrides), dtype, name)
+    return foreign.build_model(cls, NAME, path, tensors, naming, config.replace(**overrides), dtype, name)
 
 
 def read_rwkv_config(raw: Mapping) -> GriffinConfig:
     """The model that a `config.json` describes, with two residual blocks for each of theirs."""
-    entries = Entries(NAME, {**DEFAULTS, **raw})
+    entries = foreign.Entries(NAME, {**DEFAULTS, **raw})
     entries.require_values(model_type="rwkv")
     entries.require_counts("vocab_size", "hidden_size", "num_hidden_layers")
     width = entries["hidden_size"]
@@ -105,8 +104,8 @@ def read_rwkv_config(raw: Mapping) -> GriffinConfig:
 
 def infer_rwkv_config(tensors: Mapping[str, StoredTensor]) -> GriffinConfig:
     """The sizes of a checkpoint of the authors' code, which has no config."""
-    vocabulary_size, width = shape_of(NAME, tensors, "emb.weight", 2)
-    inner, _ = shape_of(NAME, tensors, "blocks.0.ffn.key.weight", 2)
+    vocabulary_size, width = foreign.shape_of(NAME, tensors, "emb.weight", 2)
+    inner, _ = foreign.shape_of(NAME, tensors, "blocks.0.ffn.key.weight", 2)
     if inner % width:
         raise ValueError(f"{NAME}: blocks.0.ffn.key.weight must have a multiple of {width} rows. Got {inner}.")
     num_layers = sum(name.endswith(".att.time_decay") for name in tensors)
@@ -116,7 +115,7 @@ def infer_rwkv_config(tensors: Mapping[str, StoredTensor]) -> GriffinConfig:
 def write_rwkv_config(config: GriffinConfig, dtype: str) -> dict:
     """A `config.json` of `transformers`, without the ids of special tokens, for a model of `PATTERN`."""
     alternates = config.num_layers % 2 == 0 and config.mixer_names == PATTERN * (config.num_layers // 2)
-    require_saveable(
+    foreign.require_saveable(
         "transformers' RWKV",
         config,
         (alternates, "the layers must be rwkv4 and rwkv4_channel in turn", ", ".join(config.mixer_names)),
@@ -125,7 +124,7 @@ def write_rwkv_config(config: GriffinConfig, dtype: str) -> dict:
     )
     expand = RWKV4Channel(**config.mixer_arguments("rwkv4_channel")).expand
     return {
-        **common_entries("RwkvForCausalLM", "rwkv", config, dtype),
+        **foreign.common_entries("RwkvForCausalLM", "rwkv", config, dtype),
         "attention_hidden_size": config.width,
         "intermediate_size": expand * config.width,
         "num_hidden_layers": config.num_layers // 2,

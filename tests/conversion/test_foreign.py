@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 
-from keras_griffin.conversion.config_entries import Entries, common_entries, read_entries, require_saveable
 from keras_griffin.conversion.foreign import (
+    Entries,
     as_variables,
     build_model,
+    common_entries,
     find_naming,
     folder_of,
+    read_entries,
+    require_saveable,
     shape_of,
     without_copy_of_embedding,
 )

@@ -15,9 +15,10 @@ class CommandError(Exception):
 @contextlib.contextmanager
 def refusals(*others: type[Exception]):
     """Inside the `with` block, a `ValueError` of the library, or one of `others`, becomes a `CommandError`."""
+    kinds: tuple[type[Exception], ...] = (ValueError, *others)
     try:
         yield
-    except (ValueError, *others) as error:
+    except kinds as error:
         raise CommandError(first_line(_sentence(error)) or type(error).__name__) from error
 
 

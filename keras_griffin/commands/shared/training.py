@@ -207,9 +207,8 @@ def plan_run(
 ) -> HeldOutWindows:
     """Plan the steps of a new run or recall those of a resumed one; return the windows validated after each epoch."""
     if saved.is_begun:
-        print_rows(
-            {"resuming": f"after {saved.step:,} of {saved.notes['epochs'] * saved.notes['num_batches']:,} steps"}
-        )
+        steps = saved.notes["epochs"] * saved.notes["num_batches"]
+        print_rows({"resuming": f"after {saved.step:,} of {steps:,} steps"})
     else:
         saved.notes = as_notes(arguments, text.corpus, make_plan(model, text, arguments))
     held_out = text.held_out(arguments, saved.notes["windows"])
