@@ -69,10 +69,8 @@ def test_what_was_asked_for_and_cannot_serve_is_refused(monkeypatch, capsys):
     assert main(["explain", "linear_scan"]) == 2
     printed = capsys.readouterr()
     assert sum(line.startswith("  ! ") for line in printed.out.splitlines()) == 1
-    assert (
-        printed.err.startswith("keras_griffin explain: linear_scan: the requested implementation ")
-        and printed.err.count("\n") == 1
-    )
+    assert printed.err.startswith("keras_griffin explain: linear_scan: the requested implementation ")
+    assert printed.err.count("\n") == 1
 
 
 @trainable
@@ -129,7 +127,6 @@ def test_what_was_asked_for_in_vain_is_told(monkeypatch, capsys):
     monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", "portable")
     with requests_checked() as asked:
         assert asked == {"linear_scan": "KERAS_GRIFFIN_LINEAR_SCAN=portable"}
-        pass
     with pytest.raises(KeyError), requests_checked():
         raise KeyError
     assert capsys.readouterr() == ("", "Not used: KERAS_GRIFFIN_LINEAR_SCAN=portable: the model calls no such op.\n")

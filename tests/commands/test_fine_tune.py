@@ -129,15 +129,11 @@ def test_merging_few_bits_and_a_loss_that_is_not_finite(model, chats, tmp_path, 
 
     monkeypatch.setattr("keras_griffin.commands.shared.load.load_text_model", load)
     error = refusal([model, chats, "--output", tmp_path / "a", "--merge"], capsys)
-    assert (
-        error
-        == f"keras_griffin fine-tune: --merge needs a MODEL that is not quantised. Got {model!r}, quantised to int8.\n"
-    )
+    sentence = f"--merge needs a MODEL that is not quantised. Got {model!r}, quantised to int8."
+    assert error == f"keras_griffin fine-tune: {sentence}\n"
     monkeypatch.undo()
     monkeypatch.setattr(fine_tune, "fit", lambda *_: (False, float("nan")))
     error = refusal([model, chats, "--output", tmp_path / "b", "--rank", "4"], capsys)
-    assert (
-        error
-        == "keras_griffin fine-tune: the loss must stay finite. Got NaN or infinity with the learning rate 0.0002.\n"
-    )
+    sentence = "the loss must stay finite. Got NaN or infinity with the learning rate 0.0002."
+    assert error == f"keras_griffin fine-tune: {sentence}\n"
     assert not os.listdir(tmp_path / "b")

@@ -135,9 +135,8 @@ def test_a_file_that_can_not_be_read(folder, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
     error = refusal([folder, "--output", tmp_path / "x"], capsys)
-    assert (
-        error == f"keras_griffin tokenize: a file must be readable. Got {str(folder / 'a.txt')!r}: Permission denied.\n"
-    )
+    sentence = f"a file must be readable. Got {str(folder / 'a.txt')!r}: Permission denied."
+    assert error == f"keras_griffin tokenize: {sentence}\n"
 
 
 def test_binary_files_and_runs_are_left_out_unless_asked_for(folder, tmp_path, capsys):
