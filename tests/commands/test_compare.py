@@ -136,29 +136,26 @@ def test_every_mixer_can_be_compared(width):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (
-            "--mixers mamba,nothing",
-            "keras_griffin compare: block_pattern must be a list or tuple of mixers among recurrent,",
-        ),
-        ("--mixers mamba+", "keras_griffin compare: block_pattern must be a list or tuple of mixers among recurrent,"),
-        ("--mixers lru,lru", "keras_griffin compare: --mixers must name each model once. Got lru,lru."),
-        (
-            "--mixers lru+s5+gilr",
-            "keras_griffin compare: --layers must be at least the mixers of a model. Got 2 for lru+s5+gilr.",
-        ),
-        (
-            "--sequence-length 100000",
-            "keras_griffin compare: the training and the validation part must have at least 100001",
-        ),
-        ("--output=", "keras_griffin compare: --output must be a folder. Got ''."),
-        ("--output {text}", "keras_griffin compare: --output must be a folder. Got "),
-        ("{folder} --output {folder}/out", "keras_griffin compare: --output must be a folder outside the text. Got "),
+        ("--mixers mamba,nothing", "block_pattern must be a list or tuple of mixers among recurrent,"),
+        ("--mixers mamba+", "block_pattern must be a list or tuple of mixers among recurrent,"),
+        ("--mixers lru,lru", "--mixers must name each model once. Got lru,lru."),
+        ("--mixers lru+s5+gilr", "--layers must be at least the mixers of a model. Got 2 for lru+s5+gilr."),
+        ("--sequence-length 100000", "the training and the validation part must have at least 100001"),
+        ("--output=", "--output must be a folder. Got ''."),
+        ("--output {text}", "--output must be a folder. Got "),
     ],
 )
 def test_what_is_refused(words, sentence, compare_small, text_file, capsys):
-    assert compare_small(words.format(text=text_file, folder=text_file.parent)) == 2
+    assert compare_small(words.format(text=text_file)) == 2
     printed = capsys.readouterr()
-    assert printed.err.startswith(sentence) and printed.err.count("\n") == 1
+    assert printed.err.startswith(f"keras_griffin compare: {sentence}") and printed.err.count("\n") == 1
+
+
+@pytest.mark.trainable
+@pytest.mark.any_backend
+def test_the_output_must_not_become_text(text_file, capsys):
+    assert main(["compare", str(text_file.parent), "--output", str(text_file.parent / "out")]) == 2
+    assert "--output must be a folder outside the text" in capsys.readouterr().err
 
 
 @pytest.mark.any_backend

@@ -112,10 +112,8 @@ def test_what_is_refused(model, chats, tmp_path, capsys):
         assert refusal([*argv, "--output", output], capsys).startswith(f"keras_griffin fine-tune: {sentence}")
     for name in ("", chats):
         error = refusal([model, chats, "--output", name], capsys)
-        assert (
-            error
-            == f"keras_griffin fine-tune: --output must be a folder, or a path that does not exist. Got {name!r}.\n"
-        )
+        sentence = f"--output must be a folder, or a path that does not exist. Got {name!r}."
+        assert error == f"keras_griffin fine-tune: {sentence}\n"
     assert not output.exists()
 
 

@@ -9,13 +9,7 @@ import pytest
 
 from keras_griffin.commands.shared import runs
 from keras_griffin.commands.shared.errors import CommandError
-from keras_griffin.commands.shared.runs import (
-    as_notes,
-    check_text,
-    describe_resume,
-    holds_run,
-    open_run,
-)
+from keras_griffin.commands.shared.runs import as_notes, check_text, describe_resume, holds_run, open_run
 from keras_griffin.tasks.text import Corpus
 
 pytestmark = pytest.mark.any_backend
