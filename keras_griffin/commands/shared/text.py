@@ -70,7 +70,7 @@ def read_text(arguments: argparse.Namespace, resumed: ResumableRun | None) -> To
         # From the training text alone, so that the vocabulary reveals nothing of the held-out text.
         with refusals(ImportError):
             tokenizer = train_bpe(pieces(corpus.train), arguments.vocabulary)
-    validation = _encode(tokenizer, corpus.validation, is_judged=True)
+    validation = _encode(tokenizer, corpus.validation, is_held_out=True)
     train = _encode(tokenizer, corpus.train)
     least = arguments.sequence_length + 1
     if min(len(train), len(validation)) < least:
@@ -156,14 +156,14 @@ def _find_tokenizer(arguments, is_resumed):
     return None if arguments.tokenizer is None else load_named_tokenizer("train", arguments.tokenizer)
 
 
-def _encode(tokenizer, data: np.ndarray, is_judged: bool = False) -> np.ndarray:
-    """The ids `(T,)` of a text; with `is_judged` they must decode to it byte for byte."""
+def _encode(tokenizer, data: np.ndarray, is_held_out: bool = False) -> np.ndarray:
+    """The ids `(T,)` of a text; with `is_held_out` they must decode to it byte for byte."""
     dtype = "uint16" if tokenizer.vocabulary_size <= 1 << 16 else "int32"
     parts = []
     for piece in pieces(data):
         ids, text = tokenizer.encode(piece, start=False), piece.encode()
         parts.append(np.array(ids, dtype))
-        written = b"".join(map(tokenizer.token_bytes, ids)) if is_judged else text
+        written = b"".join(map(tokenizer.token_bytes, ids)) if is_held_out else text
         # Some tokenizers prepend a space, which they remove again when they decode.
         if text not in (written, written.removeprefix(b" ")):
             same = len(os.path.commonprefix([written, text]))
