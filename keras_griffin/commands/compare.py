@@ -203,7 +203,7 @@ def build(config, text, arguments: argparse.Namespace):
 
 
 def measure(mixers: str, config, steps: int, text, held_out, arguments: argparse.Namespace) -> Line:
-    """Train a model, validate it, and let it decode."""
+    """Train a model, validate it, and time its decoding."""
     import keras
 
     from keras_griffin.commands.shared.training import compile_for_training, evaluate

@@ -37,7 +37,7 @@ def find_naming(
 
 
 def shape_of(function_name: str, tensors: Mapping[str, StoredTensor], name: str, num_axes: int) -> tuple[int, ...]:
-    """The shape of a tensor that tells sizes of the model; an error if it is missing, empty or has other axes."""
+    """The shape of a tensor from which sizes are inferred; an error if it is missing, empty or has other axes."""
     shape = tuple(tensors[name].shape) if name in tensors else None
     if shape is None or len(shape) != num_axes or 0 in shape:
         raise ValueError(f"{function_name}: the checkpoint must have {name} with {num_axes} axes. Got {shape}.")

@@ -194,7 +194,7 @@ def write_config(config: GriffinConfig, dtype: str) -> dict:
 
 
 def infer_config(tensors: Mapping[str, StoredTensor], naming: Naming) -> GriffinConfig:
-    """The config that the shapes of a checkpoint in one of DeepMind's namings tell, with `RELEASED` for the rest."""
+    """The config inferred from shapes of tensors in one of DeepMind's namings, with `RELEASED` for the rest."""
     weight = "kernel" if naming is DEEPMIND_FLAX else "weight"
     layers = {int(match[1]) for name in tensors if (match := re.match(r"blocks\.(\d+)\.", name))}
     is_attention = [f"blocks.{index}.attention_block.proj_k.{weight}" in tensors for index in sorted(layers)]
@@ -207,7 +207,7 @@ def infer_config(tensors: Mapping[str, StoredTensor], naming: Naming) -> Griffin
     if "local_mqa" in pattern:
         key = f"blocks.{pattern.index('local_mqa')}.attention_block.proj_k.{weight}"
         sizes["head_dim"] = foreign.shape_of(NAME, tensors, key, 2)[1 if naming is DEEPMIND_FLAX else 0]
-        # A recurrent layer's gates, if there is one, tell it exactly.
+        # The gates of a recurrent layer, if there is one, give the exact number.
         num_heads = width // sizes["head_dim"]
     if "recurrent" in pattern:
         block = f"blocks.{pattern.index('recurrent')}.recurrent_block"

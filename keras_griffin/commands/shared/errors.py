@@ -37,7 +37,7 @@ def refusals_of_the_disk(command: str, rule: str, name: str | None = None):
 
 
 def said(command: str, error: Exception) -> str:
-    """An error as a command prints it: after the command's name, not that of the function that noticed it.
+    """An error as a command prints it, with the command's name in place of an internal function's.
 
     The name of an op or of an environment variable, which a user has selected, stays.
     """

@@ -31,7 +31,7 @@ _MAY_DIFFER = {"command", "resume", "output"}
 
 
 def open_run(arguments: argparse.Namespace) -> tuple[argparse.Namespace, ResumableRun | None]:
-    """The arguments, and the run to resume if they are its own; None for a new run."""
+    """The arguments, and the run to resume, if they match it; None for a new run."""
     everything, given = split_given(arguments)
     if everything["resume"] is None:
         return argparse.Namespace(**everything), None

@@ -147,7 +147,7 @@ def pieces(data: np.ndarray) -> Iterator[str]:
 
 
 def _find_tokenizer(arguments, is_resumed):
-    """The byte tokenizer, that of the resumed run or the named one; None if one is to be trained."""
+    """The byte tokenizer, the resumed run's or the named one; None if one is to be trained."""
     if not has_tokenizer(arguments):
         return ByteTokenizer()
     if is_resumed:

@@ -58,7 +58,7 @@ def prepare_training(name: str) -> None:
         raise CommandError(
             f"{name}: KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Got {backend}, which computes no gradients."
         )
-    # A program that imports a command keeps its own ways.
+    # A program that imports a command keeps its own settings.
     if is_command_line():
         retain_memory()
 
@@ -103,7 +103,7 @@ def evaluate(model: LanguageModel, held_out: HeldOutWindows) -> float:
 
 
 def make_plan(model: LanguageModel, text: TokenText, arguments: argparse.Namespace) -> dict[str, int]:
-    """The epochs, by timing for `--minutes`, with the batches of each and the windows of held-out text after each."""
+    """The number of epochs, batches per epoch, and windows validated after each; for `--minutes`, by timing."""
     windows = epoch_windows(text, arguments)
     if arguments.steps is None:
         steps, batches = count_steps(model, text, arguments, -(-windows // arguments.batch_size))
@@ -138,7 +138,7 @@ def count_steps(model: LanguageModel, text: TokenText, arguments: argparse.Names
 
 
 def pace_of(model: LanguageModel, text: TokenText, arguments: argparse.Namespace) -> Pace:
-    """The pace of a model in training; its validation is that of one batch."""
+    """The pace of a model in training, with a validation of one batch."""
     shape = arguments.sequence_length, arguments.batch_size
     timed = RandomWindows(text.train, *shape, num_batches=TIMED_STEPS, seed=arguments.seed)
     held_out = text.held_out(arguments, TIMED_STEPS * arguments.batch_size)
@@ -158,7 +158,7 @@ def describe_division(compiling: float, training: float, validating: float) -> d
 def last_held_out(
     model: LanguageModel, text: TokenText, arguments: argparse.Namespace, few: HeldOutWindows, seconds: float
 ) -> HeldOutWindows:
-    """The windows of the last validation after `seconds` of training: at least `few`, or as many as take its share."""
+    """The windows of the last validation: at least `few`, or as many as its share of `seconds` of training allows."""
     started = time.perf_counter()
     model.evaluate(few, verbose=0)
     for_one = (time.perf_counter() - started) / few.num_batches
@@ -175,7 +175,7 @@ class Outlook(keras.callbacks.Callback):
         self._done, self._first_ended = 0, 0.0
 
     def on_train_batch_end(self, batch, logs=None):
-        """Count a step; the first, which compiles, is no measure of the others."""
+        """Count a step; the first one compiles and is not timed."""
         self._done += 1
         if self._done == 1:
             self._first_ended = time.perf_counter()
