@@ -19,7 +19,7 @@ import os
 import signal
 import sys
 
-from keras_griffin.commands.explain import requests, tell_unused
+from keras_griffin.commands.explain import requests_checked
 from keras_griffin.commands.generate import make_sampler
 from keras_griffin.commands.shared.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk, said
 from keras_griffin.commands.shared.options import add_model, add_number, add_sampling, seed
@@ -33,6 +33,7 @@ HELP = """\
 /help        show this help
 Ctrl-C       cut an answer short, or quit
 Ctrl-D       quit"""
+FILE_RULE = "the file must be one that can be read or written"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,25 +41,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add_number(parser, "--tokens", 500, "maximum per answer")
     add_sampling(parser)
-    parser.add_argument(
-        "--seed", type=seed, metavar="N", help="make the conversation repeatable (default: a fresh seed)"
-    )
+    text = "make the conversation repeatable (default: a fresh seed)"
+    parser.add_argument("--seed", type=seed, metavar="N", help=text)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and answer until the input ends."""
     from keras_griffin.commands.shared.conversation import Conversation
     from keras_griffin.commands.shared.load import keep_programs, load_text_model
-    from keras_griffin.ops.implementation import recorded_choices
 
     keep_programs("chat")
-    asked = requests()
-    model = load_text_model("chat", arguments.model, arguments.dtype, adapter=arguments.adapter)
-    if asked:
-        # A kernel that can't be used is reported before the conversation starts.
-        with refusals(), recorded_choices() as choices:
+    with refusals(), requests_checked() as asked:
+        model = load_text_model("chat", arguments.model, arguments.dtype, adapter=arguments.adapter)
+        if asked:
+            # A kernel that can't be used is reported before the conversation starts.
             model.generate([[0, 0]], 1)
-        tell_unused(asked, choices)
     conversation = Conversation(model, arguments.tokens, make_sampler(arguments), arguments.seed)
     # Input from a file may not be UTF-8; the tokenizer decides whether to accept it.
     if isinstance(sys.stdin, io.TextIOWrapper):
@@ -83,11 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def take_turn(conversation, line: str, is_terminal: bool) -> None:
-    """Run a line of input, a command or a message; an error is printed as one sentence.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C was pressed twice, or once when the input is not a terminal.
-    """
+    """Run a line of input, a command or a message; an error is printed as one sentence."""
     try:
         if line.startswith("/"):
             print(obey(conversation, line))
@@ -98,27 +91,23 @@ def take_turn(conversation, line: str, is_terminal: bool) -> None:
 
 
 def obey(conversation, line: str) -> str:
-    """Run a command such as `/state` and return its output.
-
-    Raises:
-        CommandError: the command does not exist, or its file can't be written or read, or holds something else.
-    """
+    """Run a command such as `/state` and return its output."""
     match line.split(maxsplit=1):
         case ["/state"]:
             return repr(conversation.state)
-        case ["/save", file_name]:
-            path = os.path.realpath(file_name.strip())
+        case ["/save", name]:
+            path = os.path.realpath(name.strip())
             if os.path.exists(path) and path != conversation.file:
                 raise CommandError(
                     "chat: /save must name a new file, or the one that holds this conversation. "
-                    f"Got {file_name.strip()!r}, which exists."
+                    f"Got {name.strip()!r}, which exists."
                 )
-            with refusals_of_the_file(file_name.strip()):
+            with refusals(), refusals_of_the_disk("chat", FILE_RULE, name.strip()):
                 conversation.save(path)
             return "Saved."
-        case ["/load", file_name]:
-            with refusals_of_the_file(file_name.strip()):
-                conversation.load(file_name.strip())
+        case ["/load", name]:
+            with refusals(), refusals_of_the_disk("chat", FILE_RULE, name.strip()):
+                conversation.load(name.strip())
             return "Loaded."
         case ["/save" | "/load" as command]:
             raise CommandError(f"chat: {command} must be followed by the name of a file. Got none.")
@@ -133,15 +122,8 @@ def obey(conversation, line: str) -> str:
     )
 
 
-@contextlib.contextmanager
-def refusals_of_the_file(name: str):
-    """Inside the `with` block, a file that can't be read or written, or has other contents, is a user error."""
-    with refusals(), refusals_of_the_disk("chat", "the file must be one that can be read or written", name):
-        yield
-
-
 def print_answer(conversation, message: str, is_terminal: bool) -> None:
-    """Print the answer as it is generated, then a line break; Ctrl-C cuts it short."""
+    """Print the answer as it is generated, then a line break; Ctrl-C cuts it short, or ends a chat from a file."""
     from keras_griffin.training.interruption import noted_signals
 
     shown = ""

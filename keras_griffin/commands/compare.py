@@ -12,9 +12,7 @@ Small models tell little of large ones, and one seed is one draw: repeat a compa
 
 import argparse
 import csv
-import dataclasses
 import importlib.util
-import os
 import random
 import sys
 import tempfile
@@ -24,7 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_griffin.commands.shared.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk
-from keras_griffin.commands.shared.options import add_number, names, positive_int, seed
+from keras_griffin.commands.shared.options import add_files, add_number, add_output, add_windows, names, positive_int
+from keras_griffin.commands.shared.outputs import check_outside_text
 from keras_griffin.commands.shared.terminal import print_rows
 
 MIXERS = "recurrent,mamba,rwkv4+rwkv4_channel,lru"
@@ -40,15 +39,13 @@ class Line(NamedTuple):
 
     mixers: str
     parameters: int
-    #: On the held-out text.
+    #: On the held-out text, and what single bytes need there, by their frequencies alone.
     bits_per_byte: float
-    #: What single bytes need there, by their frequencies alone.
     frequency_bits_per_byte: float
     #: In training.
     tokens_per_second: float
-    #: For one row after as many tokens as a window of training has.
+    #: When decoding one row, after as many tokens as a window of training has.
     ms_per_token: float
-    #: Of one row.
     state_bytes: float
 
     @property
@@ -70,31 +67,21 @@ COLUMNS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("files", nargs="*", metavar="FILES", help="files or folders of text")
-    parser.add_argument("--include-binary", action="store_true", help="also read binary files inside folders")
+    add_files(parser)
     models = parser.add_argument_group("models")
-    models.add_argument(
-        "--mixers",
-        type=names,
-        default=MIXERS.split(","),
-        metavar="A,B+C,...",
-        help="what to compare: names as in train --pattern; a + joins those that alternate in one model (default: "
-        f"{MIXERS})",
+    text = (
+        f"what to compare: names as in train --pattern; a + joins those that alternate in one model (default: {MIXERS})"
     )
+    models.add_argument("--mixers", type=names, default=MIXERS.split(","), metavar="A,B+C,...", help=text)
     add_number(models, "--width", 128, "width of the residual stream")
     add_number(models, "--layers", 4, "residual blocks")
     training = parser.add_argument_group("training")
     length = training.add_mutually_exclusive_group()
     add_number(length, "--minutes", 10.0, "train for about this long, all models together")
     length.add_argument("--steps", type=positive_int, metavar="N", help="train each model for N batches instead")
-    add_number(training, "--sequence-length", 256, "bytes in a window")
-    add_number(training, "--batch-size", 8, "windows in a batch")
-    add_number(training, "--learning-rate", 3e-3, "peak learning rate")
-    add_number(training, "--seed", 0, "seed of the split, the weights and the batches", seed)
-    parser.add_argument(
-        "--output", metavar="FOLDER", help="write the table as CSV and Markdown, and a plot, into this folder"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier comparison in FOLDER")
+    add_windows(training, "bytes")
+    text = "write the table as CSV and Markdown, and a plot, into this folder"
+    add_output(parser, "FOLDER", text, "an earlier comparison in FOLDER")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -119,11 +106,17 @@ def run(arguments: argparse.Namespace) -> int:
         }
     )
     if folder is not None:
-        make_folder(folder)
+        # Before the training: files can be written there.
+        with refusals_of_the_disk("compare", WRITABLE, str(folder)):
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
     lines: list[Line] = []
     try:
         steps = arguments.steps or count_steps(configs, text, held_out, arguments)
-        title = describe(configs, steps, arguments)
+        parameters = max(config.parameter_count() for config in configs.values())
+        tokens = steps * arguments.batch_size * arguments.sequence_length
+        size = f"{arguments.layers} layers of {arguments.width}, {parameters:,} parameters"
+        title = f"{size}, {tokens:,} bytes each"
         print_rows({"models": title})
         for mixers, config in configs.items():
             lines.append(measure(mixers, config, steps, text, held_out, arguments))
@@ -145,11 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def output_folder(arguments: argparse.Namespace) -> Path | None:
-    """The folder for the results, or None.
-
-    Raises:
-        CommandError: it holds a comparison, is a file or no folder's name, or lies within the text.
-    """
+    """The folder for the results, or None."""
     if arguments.output is None:
         return None
     folder = Path(arguments.output)
@@ -160,28 +149,12 @@ def output_folder(arguments: argparse.Namespace) -> Path | None:
             "compare: --output must be a folder without a comparison; --overwrite replaces it. "
             f"Got {arguments.output!r}, which has {LINES}."
         )
-    place = Path(os.path.realpath(folder))
-    for path in arguments.files:
-        if os.path.isdir(path) and Path(os.path.realpath(path)) in (place, *place.parents):
-            raise CommandError(
-                f"compare: --output must be a folder outside the text. Got {arguments.output!r}, within {path!r}."
-            )
+    check_outside_text("compare", folder, arguments.files, repr(arguments.output))
     return folder
 
 
-def make_folder(folder: Path) -> None:
-    """Create the folder, and check before the training that files can be written there."""
-    with refusals_of_the_disk("compare", WRITABLE, str(folder)):
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-
-
 def configs_of(arguments: argparse.Namespace, vocabulary_size: int) -> dict:
-    """The model of each entry of `--mixers`, all with as many parameters as a Griffin of this width, or more.
-
-    Raises:
-        CommandError: a mixer is unknown or refuses the width, an entry is repeated, or has more mixers than layers.
-    """
+    """The model of each entry of `--mixers`, all with as many parameters as a Griffin of this width, or more."""
     from keras_griffin.inspection.match_parameters import match_parameters
     from keras_griffin.models import GriffinConfig
 
@@ -204,40 +177,19 @@ def configs_of(arguments: argparse.Namespace, vocabulary_size: int) -> dict:
 
 def count_steps(configs: dict, text, held_out, arguments: argparse.Namespace) -> int:
     """The steps of each model that fit into `--minutes`, found by briefly training all of them."""
-    from keras_griffin.commands.shared.training import TIMED_STEPS, compile_for_training, describe_division
-    from keras_griffin.training import RandomWindows
-    from keras_griffin.training.pace import measure_pace
+    from keras_griffin.commands.shared.training import describe_division, pace_of
+    from keras_griffin.training.pace import Pace
 
     started = time.perf_counter()
-    shape = arguments.sequence_length, arguments.batch_size
-    timed = RandomWindows(text.train, *shape, num_batches=TIMED_STEPS, seed=arguments.seed)
-    few = text.held_out(arguments, arguments.batch_size)
-    paces = []
-    for config in configs.values():
-        model = build(config, text, arguments)
-        compile_for_training(model, 0.0, text)
-        pace = measure_pace(model, timed, few)
-        paces.append(dataclasses.replace(pace, validation=pace.validation * held_out.num_batches / few.num_batches))
+    paces = [pace_of(build(config, text, arguments), text, arguments) for config in configs.values()]
     spent = time.perf_counter() - started
-    steps = steps_within(paces, 60 * arguments.minutes - spent)
+    validation = held_out.num_batches * sum(pace.validation for pace in paces)
+    pace = Pace(sum(pace.start for pace in paces), sum(pace.step for pace in paces), validation)
+    steps = pace.steps_within(60 * arguments.minutes - spent, 1)
     milliseconds = ", ".join(f"{1000 * pace.step:.0f}" for pace in paces)
     print_rows({"pace": f"{milliseconds} ms per step: enough time for {steps:,} steps each"})
-    start, step, validation = (sum(getattr(pace, name) for pace in paces) for name in ("start", "step", "validation"))
-    print_rows(describe_division(spent + start, steps * step, validation))
+    print_rows(describe_division(spent + pace.start, steps * pace.step, pace.validation))
     return steps
-
-
-def steps_within(paces: Sequence, seconds: float) -> int:
-    """The steps that every model can make in the time, each validated once; at least one."""
-    for_steps = seconds - sum(pace.start + pace.validation for pace in paces)
-    return max(int(for_steps / sum(pace.step for pace in paces)), 1)
-
-
-def describe(configs: dict, steps: int, arguments: argparse.Namespace) -> str:
-    """What all models have in common."""
-    counts = [config.parameter_count() for config in configs.values()]
-    tokens = steps * arguments.batch_size * arguments.sequence_length
-    return f"{arguments.layers} layers of {arguments.width}, {max(counts):,} parameters, {tokens:,} bytes each"
 
 
 def build(config, text, arguments: argparse.Namespace):
@@ -251,7 +203,7 @@ def build(config, text, arguments: argparse.Namespace):
 
 
 def measure(mixers: str, config, steps: int, text, held_out, arguments: argparse.Namespace) -> Line:
-    """Train a model, validate it, and let it decode."""
+    """Train a model, validate it, and time its decoding."""
     import keras
 
     from keras_griffin.commands.shared.training import compile_for_training, evaluate

@@ -24,12 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier result in TARGET")
     formats = ("preset", "huggingface")
     parser.add_argument("--to", choices=formats, default="preset", help="the folder's format (default: %(default)s)")
-    parser.add_argument(
-        "--dtype",
-        choices=DTYPES,
-        metavar="DTYPE",
-        help=f"{', '.join(DTYPES)} (default: that of the preset, or float32); not for a .keras file",
-    )
+    text = f"{', '.join(DTYPES)} (default: that of the preset, or float32); not for a .keras file"
+    parser.add_argument("--dtype", choices=DTYPES, metavar="DTYPE", help=text)
     parser.add_argument("--quantize", choices=BITS, help="quantise the projections and gates of the preset")
 
 

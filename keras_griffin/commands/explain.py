@@ -6,9 +6,10 @@ used or not.
 """
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from keras_griffin.commands.shared.errors import CommandError, refusals
 from keras_griffin.names import did_you_mean
@@ -66,30 +67,18 @@ def in_a_line(tables) -> str:
 
 
 def training_kernels(model, batch_size: int, length: int) -> dict[str, str]:
-    """The implementation of each op that a training step of a model calls, in the order of the calls.
-
-    The model is traced, not trained. An op that is called in several ways may have several names.
-
-    Raises:
-        ValueError: a selected implementation does not exist or does not support these calls.
-    """
+    """The implementation, or implementations, of each op that a training step calls, in order; found by tracing."""
     import keras
     import numpy as np
 
     from keras_griffin.ops.implementation import recorded_choices
-
-    class Forward(keras.Operation):
-        """The model's training outputs, as one operation whose shapes Keras infers by tracing it."""
-
-        def call(self, token_ids):
-            return model(token_ids, training=True)
 
     with recorded_choices() as choices:
         if keras.backend.backend() == "torch":
             # PyTorch traces by running. Keras would run it on the device "meta", which has other implementations.
             model(np.zeros((batch_size, length), "int32"), training=True)
         else:
-            Forward().compute_output_spec(keras.KerasTensor((batch_size, length), "int32"))
+            model.compute_output_spec(keras.KerasTensor((batch_size, length), "int32"), training=True)
     names: dict[str, dict[str, None]] = {}
     for choice in choices:
         names.setdefault(choice.op_name, {})[choice.implementation] = None
@@ -97,11 +86,7 @@ def training_kernels(model, batch_size: int, length: int) -> dict[str, str]:
 
 
 def requests() -> dict[str, str]:
-    """The environment's selections by op: the variable with its value, such as `KERAS_GRIFFIN_RG_LRU=portable`.
-
-    Raises:
-        CommandError: a variable names no op, or its value names no implementation.
-    """
+    """The environment's selections by op, checked: the variable with its value, `KERAS_GRIFFIN_RG_LRU=portable`."""
     from keras_griffin.ops.implementation import VARIABLE_PREFIX, Op, use_implementation
 
     variables = {op.variable: op for op in Op.registry.values()}
@@ -129,8 +114,14 @@ def unused(asked: dict[str, str], used: Iterable[str]) -> str | None:
     return f"{', '.join(idle)}: the model {calls}" if idle else None
 
 
-def tell_unused(asked: dict[str, str], choices) -> None:
-    """Report on standard error the selections that the recorded choices do not use."""
+@contextlib.contextmanager
+def requests_checked() -> Iterator[dict[str, str]]:
+    """Check the environment's selections, and report on standard error those that the `with` block does not use."""
+    from keras_griffin.ops.implementation import recorded_choices
+
+    asked = requests()
+    with recorded_choices() as choices:
+        yield asked
     idle = unused(asked, dict.fromkeys(choice.op_name for choice in choices))
     if idle is not None:
         print(f"Not used: {idle}.", file=sys.stderr)

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from keras_griffin.commands.shared.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk
-from keras_griffin.commands.shared.options import add_dtype, add_number, positive_float, seed
+from keras_griffin.commands.shared.options import add_dtype, add_number, add_output, positive_float, seed
 from keras_griffin.commands.shared.terminal import print_rows
 
 ADAPTER, LOG, MERGED = "adapter.safetensors", "log.csv", "merged"
@@ -30,31 +30,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("model", metavar="MODEL", help="the model to start from")
     parser.add_argument("chats", metavar="CHATS", help="the file of conversations")
-    parser.add_argument("--output", required=True, metavar="FOLDER", help="folder for the adapter")
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result in FOLDER")
+    add_output(parser, "FOLDER", "folder for the adapter", "an earlier result in FOLDER", required=True)
     parser.add_argument("--merge", action="store_true", help="also write the merged model, as a preset")
     parser.add_argument("--validation", metavar="CHATS", help="file of held-out conversations, for val_bits")
     add_dtype(parser)
     adapters = parser.add_argument_group("adapters")
     add_number(adapters, "--rank", 16, "of each adapter")
-    adapters.add_argument(
-        "--alpha", type=positive_float, metavar="X", help="scale adapters by X / rank (default: the rank)"
-    )
-    adapters.add_argument(
-        "--targets",
-        type=lambda text: text.split(","),
-        metavar="NAMES",
-        help="projections to adapt, such as query,value (default: all)",
-    )
+    text = "scale adapters by X / rank (default: the rank)"
+    adapters.add_argument("--alpha", type=positive_float, metavar="X", help=text)
+    text = "projections to adapt, such as query,value (default: all)"
+    adapters.add_argument("--targets", type=lambda text: text.split(","), metavar="NAMES", help=text)
     training = parser.add_argument_group("training")
     add_number(training, "--epochs", 1, "passes over the conversations")
     add_number(training, "--batch-size", 4, "rows in a batch")
     add_number(training, "--sequence-length", 512, "tokens in a row; a longer conversation is truncated")
     add_number(training, "--accumulation", 1, "batches per update")
     add_number(training, "--learning-rate", 2e-4, "peak learning rate")
-    training.add_argument(
-        "--rematerialize", action="store_true", help="recompute blocks in the backward pass to save memory"
-    )
+    text = "recompute blocks in the backward pass to save memory"
+    training.add_argument("--rematerialize", action="store_true", help=text)
     add_number(training, "--seed", 0, "seed of the adapters and the order", seed)
 
 
@@ -105,11 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def output_folder(name: str, overwrite: bool) -> tuple[Path, list[str]]:
-    """The folder of `--output`, and what an earlier result has left there.
-
-    Raises:
-        CommandError: the path can't be a folder, or already holds a result that `overwrite` does not give up.
-    """
+    """The folder of `--output`, and the parts of an earlier result there, if it may be replaced."""
     folder = Path(name)
     taken = [each for each in (ADAPTER, MERGED) if (folder / each).exists()]
     if not name or (folder.exists() and not folder.is_dir()):
@@ -123,11 +112,7 @@ def output_folder(name: str, overwrite: bool) -> tuple[Path, list[str]]:
 
 
 def packed_chats(model, name: str, arguments: argparse.Namespace, option: str):
-    """The conversations of a file, packed into rows; only their answers have weight.
-
-    Raises:
-        CommandError: the file can't be read, a line is not a conversation, or no answer fits into a row.
-    """
+    """The conversations of a file, packed into rows; only their answers have weight."""
     from keras_griffin.training import PackedDocuments, read_chats
 
     with refusals(), refusals_of_the_disk("fine-tune", f"{option} must be a file that can be read", name):

@@ -7,7 +7,7 @@ or Mamba in a folder or on the Hugging Face Hub.
 import argparse
 from pathlib import Path
 
-from keras_griffin.commands.explain import requests, tell_unused
+from keras_griffin.commands.explain import requests_checked
 from keras_griffin.commands.shared.errors import INTERRUPTED, refusals
 from keras_griffin.commands.shared.options import add_model, add_number, add_sampling, positive_int, seed
 from keras_griffin.commands.shared.terminal import show, shown
@@ -16,19 +16,10 @@ from keras_griffin.commands.shared.terminal import show, shown
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     add_model(parser)
-    parser.add_argument(
-        "--prompt",
-        metavar="TEXT",
-        help="what to continue (default: that of the run that trained the model, or else nothing)",
-    )
-    parser.add_argument(
-        "--tokens",
-        "--bytes",
-        type=positive_int,
-        default=500,
-        metavar="N",
-        help="maximum number of tokens; in a model of bytes, of bytes (default: %(default)s)",
-    )
+    text = "what to continue (default: that of the run that trained the model, or else nothing)"
+    parser.add_argument("--prompt", metavar="TEXT", help=text)
+    text = "maximum number of tokens; in a model of bytes, of bytes (default: %(default)s)"
+    parser.add_argument("--tokens", "--bytes", type=positive_int, default=500, metavar="N", help=text)
     parser.add_argument("--stream", action="store_true", help="print text as it is generated; Ctrl-C stops it")
     add_sampling(parser)
     add_number(parser, "--seed", 0, "seed of the sampling", seed)
@@ -37,21 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and print the prompt with its continuation."""
     from keras_griffin.commands.shared.load import keep_programs, load_text_model
-    from keras_griffin.ops.implementation import recorded_choices
 
     keep_programs("generate")
-    asked = requests()
-    model = load_text_model("generate", arguments.model, arguments.dtype, adapter=arguments.adapter)
-    if arguments.prompt is None:
-        arguments.prompt = prompt_of_run(arguments.model)
-    with refusals(), recorded_choices() as choices:
+    with refusals(), requests_checked():
+        model = load_text_model("generate", arguments.model, arguments.dtype, adapter=arguments.adapter)
+        if arguments.prompt is None:
+            arguments.prompt = prompt_of_run(arguments.model)
         if arguments.stream:
-            code = stream_text(model, arguments)
-        else:
-            code = 0
-            print(continue_text(model, arguments.prompt, arguments.tokens, arguments))
-    tell_unused(asked, choices)
-    return code
+            return stream_text(model, arguments)
+        print(continue_text(model, arguments.prompt, arguments.tokens, arguments))
+    return 0
 
 
 def prompt_of_run(name: str) -> str:
@@ -66,13 +52,7 @@ def prompt_of_run(name: str) -> str:
 
 
 def continue_text(model, prompt: str, num_tokens: int, arguments: argparse.Namespace) -> str:
-    """The prompt and its continuation by at most `num_tokens`, ready to print.
-
-    After an empty prompt the model starts with its start token, or with a line break if it has none.
-
-    Raises:
-        ValueError: the tokenizer does not accept the prompt.
-    """
+    """The prompt and its continuation by at most `num_tokens`, ready to print."""
     prompt = _started(model, prompt)
     return shown(model.generate(prompt, num_tokens, sampler=make_sampler(arguments), seed=arguments.seed))
 

@@ -7,11 +7,11 @@ what a longer context costs. It needs matplotlib: pip install 'keras-griffin[viz
 
 import argparse
 import importlib.util
-import os
 from pathlib import Path
 
 from keras_griffin.commands.shared.errors import CommandError, refusals, refusals_of_the_disk
-from keras_griffin.commands.shared.options import MODEL, add_dtype
+from keras_griffin.commands.shared.options import MODEL, add_dtype, add_output
+from keras_griffin.commands.shared.outputs import check_new_file
 
 #: The default, which each call replaces.
 PAGE = "inspect.html"
@@ -22,13 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=MODEL)
     parser.add_argument("text", nargs="?", metavar="TEXT", help="the text to read")
     parser.add_argument("--file", metavar="FILE", help="read the text from this file instead")
-    parser.add_argument(
-        "--output",
-        default=PAGE,
-        metavar="FILE",
-        help="the page to write (default: %(default)s, which is always replaced)",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
+    text = "the page to write (default: %(default)s, which is always replaced)"
+    add_output(parser, "FILE", text, "FILE if it exists", default=PAGE)
     add_dtype(parser)
 
 
@@ -41,13 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     if importlib.util.find_spec("matplotlib") is None:
         raise CommandError("inspect: matplotlib must be installed: pip install 'keras-griffin[viz]'.")
     text = read_text(arguments.text, arguments.file)
-    folder, name = os.path.split(arguments.output)
-    if not name or os.path.isdir(arguments.output) or not os.path.isdir(folder or "."):
-        raise CommandError(f"inspect: --output must be a file in a folder that exists. Got {arguments.output!r}.")
-    if arguments.output != PAGE and os.path.exists(arguments.output) and not arguments.overwrite:
-        raise CommandError(
-            f"inspect: --output must be a new file; --overwrite replaces it. Got {arguments.output!r}, which exists."
-        )
+    check_new_file("inspect", arguments.output, arguments.overwrite or arguments.output == PAGE)
     model = load_text_model("inspect", arguments.model, arguments.dtype, option="MODEL")
     with refusals():
         page = inspection_page(model, text, title=arguments.model)
@@ -62,11 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def read_text(text: str | None, path: str | None) -> str:
-    """The given text, or the text of the file.
-
-    Raises:
-        CommandError: neither or both are given, the text is empty, or the file can't be read.
-    """
+    """The given text, or the text of the file; one of the two must be given, and not be empty."""
     if (text is None) == (path is None):
         raise CommandError("inspect: give TEXT or --file FILE. Got " + ("both." if path else "neither."))
     if path is not None:

@@ -20,24 +20,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from keras_griffin.commands.shared.errors import CommandError, refusals, refusals_of_the_disk
+from keras_griffin.commands.shared.options import add_files, add_output
+from keras_griffin.commands.shared.outputs import check_new_file
 from keras_griffin.commands.shared.terminal import bytes_of_files, print_rows
 
-#: How often the progress line is updated, in seconds.
-_PERIOD = 0.2
+#: How often the progress line is updated, in seconds, and its width.
+_PERIOD, _WIDTH = 0.2, 50
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("files", nargs="+", metavar="FILES", help="files or folders of text")
-    parser.add_argument("--output", required=True, metavar="FILE", help="the file to write, such as some.tokens")
-    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
-    parser.add_argument(
-        "--tokenizer",
-        metavar="PATH",
-        help="a folder with a tokenizer, such as a preset or a released model, or tokenizer.json or tokenizer.model "
-        "itself (default: bytes)",
+    add_files(parser, "+")
+    text = "the file to write, such as some.tokens"
+    add_output(parser, "FILE", text, "FILE if it exists", required=True)
+    text = (
+        "a folder with a tokenizer, such as a preset or a released model, or tokenizer.json or tokenizer.model itself "
+        "(default: bytes)"
     )
-    parser.add_argument("--include-binary", action="store_true", help="also read binary files inside folders")
+    parser.add_argument("--tokenizer", metavar="PATH", help=text)
     parser.add_argument("--lines", action="store_true", help="make each line a document, instead of each file")
     parser.add_argument("--stop", action="store_true", help="end each document with the tokenizer's first stop id")
 
@@ -52,17 +52,11 @@ def run(arguments: argparse.Namespace) -> int:
     tokenizer = load_named_tokenizer("tokenize", arguments.tokenizer)
     if arguments.stop and not tokenizer.stop_ids:
         raise CommandError(f"tokenize: --stop needs a tokenizer that has a stop id. Got {tokenizer!r}, which has none.")
-    folder, name = os.path.split(arguments.output)
-    if not name or os.path.isdir(arguments.output) or not os.path.isdir(folder or "."):
-        raise CommandError(f"tokenize: --output must be a file in a folder that exists. Got {arguments.output!r}.")
     left_out = LeftOut()
     paths = text_files(arguments.files, left_out, arguments.include_binary)
     if os.path.realpath(arguments.output) in map(os.path.realpath, paths):
         raise CommandError(f"tokenize: --output must not be one of FILES. Got {arguments.output!r}, which is.")
-    if os.path.exists(arguments.output) and not arguments.overwrite:
-        raise CommandError(
-            f"tokenize: --output must be a new file; --overwrite replaces it. Got {arguments.output!r}, which exists."
-        )
+    check_new_file("tokenize", arguments.output, arguments.overwrite)
     progress = Progress(sum(path.stat().st_size for path in paths))
     texts = read_lines(paths, progress) if arguments.lines else read_files(paths, progress)
     stop = list(tokenizer.stop_ids[:1]) if arguments.stop else []
@@ -70,8 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     rule = "files must be readable, and --output writable, on a disk with enough space"
     try:
         with refusals(), refusals_of_the_disk("tokenize", rule), noted_signals(sentence, signal.SIGTERM) as noted:
-            given = until_a_signal(noted, documents(tokenizer, texts, stop))
-            write_token_file(arguments.output, given, tokenizer=tokenizer)
+            write_token_file(arguments.output, documents(tokenizer, texts, stop, noted), tokenizer=tokenizer)
     finally:
         progress.clear()
     print_rows(describe(TokenFile(arguments.output), len(paths), progress, left_out))
@@ -79,11 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def text_files(paths: Sequence[str], left_out, include_binary: bool) -> list[Path]:
-    """The text files at the paths, those of a folder ordered by the parts of their paths.
-
-    Raises:
-        CommandError: a path is neither a file nor a folder, or can't be read; or there is no text file.
-    """
+    """The text files at the paths, at least one, those of a folder ordered by the parts of their paths."""
     from keras_griffin.commands.shared.runs import holds_run
     from keras_griffin.tasks.text_files import find_text_files
 
@@ -123,38 +112,21 @@ def read_lines(paths: Iterable[Path], progress: "Progress") -> Iterator[tuple[st
                 progress.add(len(line), of_text=len(text))
 
 
-def documents(tokenizer, texts: Iterable[tuple[str, bytes]], stop: list[int]) -> Iterator:
-    """The ids of each text.
-
-    Raises:
-        CommandError: all texts are empty, or the tokenizer can't read one.
-    """
+def documents(tokenizer, texts: Iterable[tuple[str, bytes]], stop: list[int], noted) -> Iterator:
+    """The ids of each text, at least one, until a signal arrives: between two the partial output can be removed."""
     is_empty = True
     for name, text in texts:
         is_empty = False
-        yield token_ids(tokenizer, name, text, stop)
+        ids = token_ids(tokenizer, name, text, stop)
+        if noted.received is not None:
+            noted.end()
+        yield ids
     if is_empty:
         raise CommandError("tokenize: FILES must contain text. Got only empty files.")
 
 
-def until_a_signal(noted, given: Iterable) -> Iterator:
-    """The documents, until a signal arrives: between two documents the partial output can be removed.
-
-    Raises:
-        Terminated: SIGTERM arrived.
-    """
-    for document in given:
-        if noted.received is not None:
-            noted.end()
-        yield document
-
-
 def token_ids(tokenizer, name: str, text: bytes, stop: list[int]):
-    """The ids `(T,)` of a text, followed by `stop`.
-
-    Raises:
-        CommandError: the tokenizer reads characters, and the text is not UTF-8.
-    """
+    """The ids `(T,)` of a text, followed by `stop`; the text must be UTF-8 if the tokenizer reads characters."""
     import numpy as np
 
     from keras_griffin.tokenizers import ByteTokenizer
@@ -191,7 +163,6 @@ class Progress:
         self.done = self.of_text = 0
         self._started = time.perf_counter()
         self._shown = 0.0
-        self._width = 0
 
     def add(self, num_bytes: int, of_text: int) -> None:
         """Count bytes read, and how many of them are in documents."""
@@ -200,8 +171,7 @@ class Progress:
         now = time.perf_counter()
         if sys.stderr.isatty() and now - self._shown >= _PERIOD:
             self._shown = now
-            share = self.done / max(self.total, 1)
-            self._write(f"{share:4.0%} of {self.total / 1e6:,.1f} MB, {self.rate()}")
+            self._write(f"{self.done / max(self.total, 1):4.0%} of {self.total / 1e6:,.1f} MB, {self.rate()}")
 
     def rate(self) -> str:
         """The speed, such as `12.3 MB/s`."""
@@ -209,10 +179,8 @@ class Progress:
 
     def clear(self) -> None:
         """Erase the line."""
-        if self._width:
-            self._write("")
-            print("\r", end="", file=sys.stderr, flush=True)
+        if self._shown:
+            self._write("", end="\r")
 
-    def _write(self, line):
-        print("\r" + line.ljust(self._width), end="", file=sys.stderr, flush=True)
-        self._width = len(line)
+    def _write(self, line, end=""):
+        print(f"\r{line:<{_WIDTH}}", end=end, file=sys.stderr, flush=True)

@@ -21,20 +21,12 @@ import json
 import math
 import random
 import sys
+from functools import partial
 from pathlib import Path
 
 from keras_griffin.commands.generate import continue_text
+from keras_griffin.commands.shared import options
 from keras_griffin.commands.shared.errors import INTERRUPTED, REFUSED, CommandError, disk_refusal, refusals, said
-from keras_griffin.commands.shared.options import (
-    add_number,
-    add_sampling,
-    mark_defaults,
-    names,
-    non_negative_int,
-    option,
-    positive_int,
-    seed,
-)
 from keras_griffin.commands.shared.terminal import print_rows
 
 FAMILIES = ("griffin", "hawk", "mqa")
@@ -42,112 +34,71 @@ FAMILIES = ("griffin", "hawk", "mqa")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("files", nargs="*", metavar="FILES", help="files or folders of text")
-    parser.add_argument("--include-binary", action="store_true", help="also read binary files inside folders")
+    options.add_files(parser)
     tokens = parser.add_argument_group("tokens").add_mutually_exclusive_group()
-    tokens.add_argument(
-        "--vocabulary",
-        type=positive_int,
-        metavar="N",
-        help="train a tokenizer with N tokens on the training text (default: bytes)",
-    )
-    tokens.add_argument(
-        "--tokenizer",
-        metavar="PATH",
-        help="a folder with a tokenizer, such as that of an earlier run, or tokenizer.json or tokenizer.model itself",
-    )
+    text = "train a tokenizer with N tokens on the training text (default: bytes)"
+    tokens.add_argument("--vocabulary", type=options.positive_int, metavar="N", help=text)
+    text = "a folder with a tokenizer, such as that of an earlier run, or tokenizer.json or tokenizer.model itself"
+    tokens.add_argument("--tokenizer", metavar="PATH", help=text)
     model = parser.add_argument_group("model")
-    model.add_argument(
-        "--model", choices=("griffin", "hawk", "mqa"), default="griffin", help="family (default: %(default)s)"
+    model.add_argument("--model", choices=FAMILIES, default="griffin", help="family (default: %(default)s)")
+    text = (
+        "mixers of the blocks, repeated, in place of the family's: recurrent, local_mqa, global_mqa, a recurrent unit "
+        "such as lru, or a name to which an --option gives a mixer"
     )
-    model.add_argument(
-        "--pattern",
-        type=names,
-        metavar="A,B,...",
-        help="mixers of the blocks, repeated, in place of the family's: recurrent, local_mqa, global_mqa, a recurrent "
-        "unit such as lru, or a name to which an --option gives a mixer",
+    model.add_argument("--pattern", type=options.names, metavar="A,B,...", help=text)
+    text = (
+        "a constructor argument of a mixer in the pattern, such as wide.mixer=local_mqa or wide.window=512; may be "
+        "repeated"
     )
-    model.add_argument(
-        "--option",
-        type=option,
-        action="append",
-        metavar="MIXER.ARGUMENT=VALUE",
-        help="a constructor argument of a mixer in the pattern, such as wide.mixer=local_mqa or wide.window=512; may "
-        "be repeated",
-    )
-    add_number(model, "--width", 192, "width of the residual stream")
-    add_number(model, "--layers", 6, "residual blocks")
-    add_number(model, "--heads", 3, "attention heads; divides the width")
-    add_number(model, "--window", 128, "tokens that local attention sees")
+    model.add_argument("--option", type=options.option, action="append", metavar="MIXER.ARGUMENT=VALUE", help=text)
+    options.add_number(model, "--width", 192, "width of the residual stream")
+    options.add_number(model, "--layers", 6, "residual blocks")
+    options.add_number(model, "--heads", 3, "attention heads; divides the width")
+    options.add_number(model, "--window", 128, "tokens that local attention sees")
     training = parser.add_argument_group("training")
     length = training.add_mutually_exclusive_group()
-    add_number(length, "--minutes", 30.0, "train for about this long")
-    length.add_argument(
-        "--steps", type=positive_int, metavar="N", help="train for N batches instead, rounded to ten equal epochs"
-    )
-    add_number(training, "--sequence-length", 256, "tokens in a window")
-    add_number(training, "--batch-size", 8, "windows in a batch")
-    add_number(training, "--learning-rate", 3e-3, "peak learning rate")
-    add_number(training, "--seed", 0, "seed of the split, the weights and the batches", seed)
+    options.add_number(length, "--minutes", 30.0, "train for about this long")
+    text = "train for N batches instead, rounded to ten equal epochs"
+    length.add_argument("--steps", type=options.positive_int, metavar="N", help=text)
+    options.add_windows(training, "tokens")
     training.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16, keep weights in float32")
-    training.add_argument("--output", metavar="FOLDER", help="folder of the run (default: runs/MODEL-DATE-TIME)")
-    training.add_argument("--overwrite", action="store_true", help="replace an earlier run in FOLDER")
-    add_number(training, "--save-every", 100, "save the run every N batches, to resume after a crash")
-    training.add_argument(
-        "--resume", metavar="FOLDER", help="continue the interrupted run in this folder; needs no other option"
-    )
+    text = "folder of the run (default: runs/MODEL-DATE-TIME)"
+    options.add_output(training, "FOLDER", text, "an earlier run in FOLDER")
+    options.add_number(training, "--save-every", 100, "save the run every N batches, to resume after a crash")
+    text = "continue the interrupted run in this folder; needs no other option"
+    training.add_argument("--resume", metavar="FOLDER", help=text)
     sample = parser.add_argument_group("samples")
-    sample.add_argument(
-        "--prompt", metavar="TEXT", help="what to continue (default: the beginning of a line of the held-out text)"
-    )
-    length_of_sample = "approximate length of the sample at the end; 0 for no samples"
-    add_number(sample, "--sample-bytes", 500, length_of_sample, non_negative_int)
-    add_sampling(sample)
-    mark_defaults(parser)
+    text = "what to continue (default: the beginning of a line of the held-out text)"
+    sample.add_argument("--prompt", metavar="TEXT", help=text)
+    text = "approximate length of the sample at the end; 0 for no samples"
+    options.add_number(sample, "--sample-bytes", 500, text, options.non_negative_int)
+    options.add_sampling(sample)
+    options.mark_defaults(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, validate on the held-out text, and print a sample."""
     import keras
 
-    from keras_griffin.commands.shared import runs
-    from keras_griffin.commands.shared.text import (
-        describe_validation,
-        has_tokenizer,
-        keep_prompt,
-        keep_tokenizer,
-        own_prompt,
-        read_text,
-    )
-    from keras_griffin.commands.shared.training import (
-        Outlook,
-        build_model,
-        describe_result,
-        describe_run,
-        describe_stop,
-        evaluate,
-        fit,
-        last_held_out,
-        plan_run,
-        prepare_training,
-        versions,
-    )
+    from keras_griffin.commands.shared import runs, training
+    from keras_griffin.commands.shared import text as texts
     from keras_griffin.files import atomic_file
     from keras_griffin.tasks.text import compressed_bits_per_byte
     from keras_griffin.training import BestCheckpoint, Interrupted, ResumableRun, Stopwatch, Terminated
     from keras_griffin.training.loss_curve import draw_loss_curve
 
-    prepare_training("train")
+    training.prepare_training("train")
     arguments, resumed = runs.open_run(arguments)
     # Keras draws its initialisers' seeds from here; `keras.utils.set_random_seed` would import TensorFlow.
     random.seed(arguments.seed)
     folder = Path(arguments.output) if resumed else runs.output_folder(arguments)
-    text = read_text(arguments, resumed)
+    text = texts.read_text(arguments, resumed)
     with refusals():
-        model = build_model(arguments, text.tokenizer)
+        model = training.build_model(arguments, text.tokenizer)
         compressors = compressed_bits_per_byte(text.corpus.validation)
-        print_rows(describe_run(arguments, text, compressors, model))
-        prompt = own_prompt(text) if arguments.prompt is None else arguments.prompt
+        print_rows(training.describe_run(arguments, text, compressors, model))
+        prompt = texts.own_prompt(text) if arguments.prompt is None else arguments.prompt
         # It is encoded after an epoch only.
         text.tokenizer.encode(prompt)
     runs.make_folder(folder)
@@ -159,18 +110,19 @@ def run(arguments: argparse.Namespace) -> int:
     aside = folder / runs.CHECKPOINTS / runs.MODEL
     stopwatch = Stopwatch()
     try:
-        keep_prompt(prompt, folder)
-        if has_tokenizer(arguments) and not resumed:
-            keep_tokenizer(text, folder)
-        some_held_out = plan_run(saved, model, text, arguments)
+        with atomic_file(folder / runs.PROMPT) as path:
+            path.write_bytes(prompt.encode("utf-8", "surrogateescape"))
+        if texts.has_tokenizer(arguments) and not resumed:
+            texts.keep_tokenizer(text, folder)
+        some_held_out = training.plan_run(saved, model, text, arguments)
         log = keras.callbacks.CSVLogger(folder / runs.LOG)
         checkpoint.restore_previous(aside)
         try:
             steps = saved.notes["epochs"] * saved.notes["num_batches"]
-            outlook = Outlook(steps - saved.step, lambda length: sample(model, text, arguments, prompt, length))
-            fit(saved, model, text, some_held_out, arguments, [checkpoint, stopwatch, log, outlook])
+            outlook = training.Outlook(steps - saved.step, partial(sample, model, text, arguments, prompt))
+            training.fit(saved, model, text, some_held_out, arguments, [checkpoint, stopwatch, log, outlook])
         except Interrupted:
-            checkpoint.save_provisional(evaluate(model, some_held_out), aside)
+            checkpoint.save_provisional(training.evaluate(model, some_held_out), aside)
             raise
         if not checkpoint.is_saved:
             saved.remove()
@@ -179,11 +131,11 @@ def run(arguments: argparse.Namespace) -> int:
             )
         # Loading into the existing model keeps its compiled functions.
         model.load_weights(checkpoint.path)
-        held_out = last_held_out(model, text, arguments, some_held_out, saved.seconds)
-        print_rows({"validating": f"the best model, on {describe_validation(text, held_out)}"})
+        held_out = training.last_held_out(model, text, arguments, some_held_out, saved.seconds)
+        print_rows({"validating": f"the best model, on {texts.describe_validation(text, held_out)}"})
         tokens_per_second = arguments.batch_size * arguments.sequence_length / stopwatch.seconds_per_step
         result = {
-            "bits_per_byte": evaluate(model, held_out),
+            "bits_per_byte": training.evaluate(model, held_out),
             "predicted_bytes": text.predicted_bytes(held_out),
             **compressors,
             "bytes_per_second": tokens_per_second * (len(text.corpus.train) / len(text.train)),
@@ -192,32 +144,29 @@ def run(arguments: argparse.Namespace) -> int:
             "steps": steps,
             "parameters": model.count_params(),
             "backend": keras.backend.backend(),
-            "versions": versions(text.tokenizer),
+            "versions": training.versions(text.tokenizer),
             "arguments": vars(arguments),
         }
         is_drawn = draw_loss_curve(folder / runs.LOG, folder / runs.PICTURE, levels=compressors)
         with atomic_file(folder / runs.RESULT) as path:
             path.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
         saved.remove()
-        print_rows(describe_result(result, folder, is_drawn))
+        print_rows(training.describe_result(result, folder, is_drawn))
         written = sample(model, text, arguments, prompt, arguments.sample_bytes)
         if written:
             print(f"\n{written}")
+        return 0
     except KeyboardInterrupt:
-        print(describe_stop(checkpoint), file=sys.stderr)
-        if saved.is_begun:
-            print(runs.describe_resume(folder), file=sys.stderr)
-        return INTERRUPTED
+        message, code = training.describe_stop(checkpoint), INTERRUPTED
     except Terminated as terminated:
-        print(f"Terminated. {runs.describe_resume(folder)}", file=sys.stderr)
-        return terminated.code
+        message, code = "Terminated.", terminated.code
     except OSError as error:
         refusal = disk_refusal("train", "files must be writable, on a disk with enough space", error)
-        print(said("train", refusal), file=sys.stderr)
-        if saved.is_begun:
-            print(runs.describe_resume(folder), file=sys.stderr)
-        return REFUSED
-    return 0
+        message, code = said("train", refusal), REFUSED
+    print(message, file=sys.stderr)
+    if saved.is_begun:
+        print(runs.describe_resume(folder), file=sys.stderr)
+    return code
 
 
 def sample(model, text, arguments: argparse.Namespace, prompt: str, length: int) -> str:

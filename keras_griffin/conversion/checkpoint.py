@@ -18,11 +18,9 @@ import numpy as np
 from keras_griffin.conversion.orbax_checkpoint import open_orbax
 from keras_griffin.files.safetensors import SafeTensors, StoredTensor
 
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
-#: The same of PyTorch's own format.
-TORCH_INDEX = "pytorch_model.bin.index.json"
-TORCH_SINGLE = "pytorch_model.bin"
+#: The files of weights in a folder. In shards, an index names them: `model.safetensors.index.json`.
+SINGLES = ("model.safetensors", "pytorch_model.bin")
+FOLDER_FILES = tuple(f"{single}{end}" for single in SINGLES for end in ("", ".index.json"))
 #: What Python and NumPy raise at a damaged archive, header or compressed part.
 _NOT_NPZ = (
     *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, NotImplementedError),
@@ -33,20 +31,10 @@ ORBAX_MARKS = ("_METADATA", "_CHECKPOINT_METADATA", "manifest.ocdbt", "checkpoin
 
 
 def open_checkpoint(path: str | os.PathLike) -> dict[str, StoredTensor]:
-    """The tensors of a checkpoint by name, not yet read.
+    """The tensors by name, not yet read, of a file, or of a folder of Hugging Face, PyTorch or Orbax.
 
-    Args:
-        path: a folder with `model.safetensors` or `pytorch_model.bin`, or with the shards of either and their index, an
-            Orbax folder, or a file that ends in `.safetensors`, `.npz`, `.pt`, `.pth` or `.bin`. The names of nested
-            trees are joined by dots.
-
-    Returns:
-        `StoredTensor`s, bfloat16 as that of `ml_dtypes`.
-
-    Raises:
-        FileNotFoundError: the path does not exist.
-        ImportError: PyTorch or Orbax is needed but not installed.
-        ValueError: it is not a checkpoint, or an incomplete one.
+    The names of nested trees are joined by dots. PyTorch and Orbax may be missing: an ImportError then names the
+    package.
     """
     path = Path(path)
     if not path.exists():
@@ -55,14 +43,15 @@ def open_checkpoint(path: str | os.PathLike) -> dict[str, StoredTensor]:
         )
     if not is_checkpoint(path):
         raise ValueError(
-            f"open_checkpoint: the path must be a folder with {SINGLE}, {INDEX}, {TORCH_SINGLE}, {TORCH_INDEX} or an "
-            f"Orbax checkpoint, or a file that ends in {', '.join(OPENERS)}. Got {str(path)!r}."
+            f"open_checkpoint: the path must be a folder with {', '.join(FOLDER_FILES)} or an Orbax checkpoint, or a "
+            f"file that ends in {', '.join(OPENERS)}. Got {str(path)!r}."
         )
     if path.is_file():
         return OPENERS[path.suffix](path)
-    for index, single in ((INDEX, SINGLE), (TORCH_INDEX, TORCH_SINGLE)):
-        if (path / index).is_file():
-            return _open_shards(path / index)
+    for single in SINGLES:
+        index = path / f"{single}.index.json"
+        if index.is_file():
+            return _open_shards(index)
         if (path / single).is_file():
             return OPENERS[Path(single).suffix](path / single)
     return open_orbax(path)
@@ -71,7 +60,7 @@ def open_checkpoint(path: str | os.PathLike) -> dict[str, StoredTensor]:
 def is_checkpoint(path: Path) -> bool:
     """Whether `open_checkpoint` recognises a path as a checkpoint."""
     if path.is_dir():
-        return any((path / mark).exists() for mark in (INDEX, SINGLE, TORCH_INDEX, TORCH_SINGLE, *ORBAX_MARKS))
+        return any((path / mark).exists() for mark in (*FOLDER_FILES, *ORBAX_MARKS))
     return path.is_file() and path.suffix in OPENERS
 
 

@@ -1,12 +1,13 @@
-"""What the loaders of all families share: from a checkpoint's tensors and a config to a model."""
+"""What all families share: from a checkpoint's tensors and a config to a model, and the entries of a `config.json`."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
 
+from keras_griffin.checks import COUNT
 from keras_griffin.conversion.namings import Naming
 from keras_griffin.files.json_object import read_json_object
 from keras_griffin.files.safetensors import StoredTensor
@@ -21,80 +22,32 @@ Model = TypeVar("Model", bound=LanguageModel)
 ROWS = 4096
 
 
-def build_model(
-    cls: type[Model],
-    function_name: str,
-    path: Path,
-    tensors: Mapping[str, StoredTensor],
-    naming: Naming,
-    config: GriffinConfig,
-    dtype: str | keras.DTypePolicy | None,
-    name: str | None,
-) -> Model:
-    """The model of a config with a checkpoint's weights, and with the tokenizer beside them.
-
-    Args:
-        cls: the model's class.
-        function_name: name for error messages.
-        path: the checkpoint's folder or file.
-        tensors: those of the checkpoint.
-        naming: their names.
-        config: of the model.
-        dtype: as for `LanguageModel`.
-        name: the model's name.
-
-    Raises:
-        ValueError: the tensors do not match the config; nothing is built then.
-    """
-    # Before anything is built: a bad config could require any amount of memory.
-    check_num_layers(function_name, config, tensors)
-    tensors = _cut_embedding(tensors, naming, config.vocabulary_size)
-    tensors = as_variables(function_name, tensors, naming, config)
-    with without_initialization():
-        model = cls(config, dtype=dtype, name=name)
-    fill(function_name, model, tensors)
-    load_tokenizer_of(model, folder_of(path))
-    return model
+def find_naming(
+    function_name: str, marks: Mapping[str, Naming], path: Path, tensors: Mapping[str, StoredTensor]
+) -> Naming:
+    """The naming of a checkpoint, by the tensor that marks it; an error if the checkpoint has none of `marks`."""
+    for mark, naming in marks.items():
+        if mark in tensors:
+            return naming
+    some = ", ".join([*list(tensors)[:3], *(["..."] if len(tensors) > 3 else [])])
+    raise ValueError(
+        f"{function_name}: the checkpoint must have the tensor {' or '.join(marks)}. "
+        f"Got {str(path)!r} with {len(tensors)} tensors: {some}."
+    )
 
 
-def as_variables(
-    function_name: str, tensors: Mapping[str, StoredTensor], naming: Naming, config: GriffinConfig
-) -> dict[str, StoredTensor]:
-    """Convert foreign tensors to those of a model's variables, by the variables' paths.
-
-    Args:
-        function_name: name for error messages.
-        tensors: the foreign ones.
-        naming: their names.
-        config: of the model.
-
-    Raises:
-        ValueError: they do not match such a model.
-    """
-    shapes = weight_shapes(config)
-    foreign = naming.tensors(config.mixer_names)
-    expected = {name: layout.shape(*(shapes[path] for path in paths)) for name, (layout, paths) in foreign.items()}
-    check_tensors(function_name, expected, tensors)
-    return {
-        path: _part(tensors[name], layout, place, shapes[path])
-        for name, (layout, paths) in foreign.items()
-        for place, path in enumerate(paths)
-    }
+def shape_of(function_name: str, tensors: Mapping[str, StoredTensor], name: str, num_axes: int) -> tuple[int, ...]:
+    """The shape of a tensor from which sizes are inferred; an error if it is missing, empty or has other axes."""
+    shape = tuple(tensors[name].shape) if name in tensors else None
+    if shape is None or len(shape) != num_axes or 0 in shape:
+        raise ValueError(f"{function_name}: the checkpoint must have {name} with {num_axes} axes. Got {shape}.")
+    return shape
 
 
 def without_copy_of_embedding(
     function_name: str, tensors: Mapping[str, StoredTensor], naming: Naming
 ) -> dict[str, StoredTensor]:
-    """The tensors without the output head; logits use the embedding, so the head must be a copy of it.
-
-    Args:
-        function_name: name for error messages.
-        tensors: those of the checkpoint, with the embedding.
-        naming: their names.
-
-    Raises:
-        ValueError: the head has other values.
-    """
+    """The tensors without the output head; logits use the embedding, so a head with other values is an error."""
     tensors = dict(tensors)
     head = tensors.pop("lm_head.weight", None)
     if head is None:
@@ -108,20 +61,49 @@ def without_copy_of_embedding(
     raise ValueError(f"{function_name}: lm_head.weight must equal {naming.embedding}. Got different values.")
 
 
-def read_config_beside(function_name: str, path: Path) -> dict:
-    """The `config.json` in a checkpoint's folder, or beside its file.
+def build_model(
+    cls: type[Model],
+    function_name: str,
+    path: Path,
+    tensors: Mapping[str, StoredTensor],
+    naming: Naming,
+    config: GriffinConfig,
+    dtype: str | keras.DTypePolicy | None,
+    name: str | None,
+) -> Model:
+    """The model of a config with a checkpoint's weights, and with the tokenizer beside them."""
+    # Before anything is built: a bad config could require any amount of memory.
+    check_num_layers(function_name, config, tensors)
+    embedding, rows = tensors[naming.embedding], config.vocabulary_size
+    if len(embedding.shape) == 2 and embedding.shape[0] > rows:
+        # Published tables are padded to a round number of rows.
+        cut = StoredTensor((rows, embedding.shape[1]), embedding.dtype, lambda: embedding.read()[:rows])
+        tensors = {**tensors, naming.embedding: cut}
+    tensors = as_variables(function_name, tensors, naming, config)
+    with without_initialization():
+        model = cls(config, dtype=dtype, name=name)
+    fill(function_name, model, tensors)
+    load_tokenizer_of(model, folder_of(path))
+    return model
 
-    Args:
-        function_name: name for error messages.
-        path: the checkpoint.
 
-    Raises:
-        ValueError: there is none, or it is not a JSON object.
-    """
-    folder = folder_of(path)
-    if not (folder / CONFIG).is_file():
-        raise ValueError(f"{function_name}: the folder must have a {CONFIG}. Got {str(folder)!r} without one.")
-    return read_json_object(function_name, folder / CONFIG)
+def as_variables(
+    function_name: str, tensors: Mapping[str, StoredTensor], naming: Naming, config: GriffinConfig
+) -> dict[str, StoredTensor]:
+    """Foreign tensors as those of a model's variables, by path; an error if they are not exactly the model's."""
+    shapes = weight_shapes(config)
+    foreign = naming.tensors(config.mixer_names)
+    expected = {name: layout.shape(*(shapes[path] for path in paths)) for name, (layout, paths) in foreign.items()}
+    check_tensors(function_name, expected, tensors)
+    return {
+        path: _part(tensors[name], layout, place, shapes[path])
+        for name, (layout, paths) in foreign.items()
+        for place, path in enumerate(paths)
+    }
+
+
+def _part(tensor, layout, place, shape) -> StoredTensor:
+    return StoredTensor(shape, tensor.dtype, lambda: layout.split(tensor.read())[place])
 
 
 def folder_of(path: Path) -> Path:
@@ -129,38 +111,60 @@ def folder_of(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def refuse_config(function_name: str, rule: str, received: object) -> NoReturn:
-    """Refuse a value of a `config.json`.
+class Entries(dict):
+    """The entries of a `config.json`, with checks; `names` are their names in the file where they differ."""
 
-    Raises:
-        ValueError: always.
-    """
-    raise ValueError(f"{function_name}: in config.json, {rule}. Got {received!r}.")
+    def __init__(self, function_name: str, entries: Mapping, names: Mapping[str, str] | None = None):
+        super().__init__(entries)
+        self._function_name = function_name
+        self._names = names or {}
+
+    def require(self, holds: bool, name: str, rule: str) -> None:
+        """Raise an error about an entry unless its rule holds."""
+        if not holds:
+            name, received = self._names.get(name, name), self.get(name)
+            raise ValueError(f"{self._function_name}: in config.json, {name} {rule}. Got {received!r}.")
+
+    def require_values(self, **values: Any) -> None:
+        """Check that entries have these values; a flag that is null is false, as for `transformers`."""
+        for name, value in values.items():
+            if isinstance(value, bool):
+                self.require((self.get(name) or False) == value, name, f"must be {str(value).lower()}")
+            else:
+                self.require(self.get(name) == value, name, f"must be {value!r}")
+
+    def require_counts(self, *names: str) -> None:
+        """Check that entries are integers of at least 1."""
+        for name in names:
+            self.require(COUNT.holds(self[name]), name, f"must be {COUNT.words}")
 
 
-def refuse_tensors(
-    function_name: str, names: tuple[str, ...], path: Path, tensors: Mapping[str, StoredTensor]
-) -> NoReturn:
-    """Refuse a checkpoint that has none of the tensors that identify the family.
-
-    Raises:
-        ValueError: always.
-    """
-    some = ", ".join([*list(tensors)[:3], *(["..."] if len(tensors) > 3 else [])])
-    raise ValueError(
-        f"{function_name}: the checkpoint must have the tensor {' or '.join(names)}. "
-        f"Got {str(path)!r} with {len(tensors)} tensors: {some}."
-    )
+def read_entries(function_name: str, path: Path) -> dict:
+    """The `config.json` in a checkpoint's folder, or beside its file; an error if there is none."""
+    folder = folder_of(path)
+    if not (folder / CONFIG).is_file():
+        raise ValueError(f"{function_name}: the folder must have a {CONFIG}. Got {str(folder)!r} without one.")
+    return read_json_object(function_name, folder / CONFIG)
 
 
-def _part(tensor, layout, place, shape) -> StoredTensor:
-    return StoredTensor(shape, tensor.dtype, lambda: layout.split(tensor.read())[place])
+def common_entries(architecture: str, model_type: str, config: GriffinConfig, dtype: str) -> dict:
+    """The entries of every `config.json` of `transformers`."""
+    return {
+        "architectures": [architecture],
+        "model_type": model_type,
+        "vocab_size": config.vocabulary_size,
+        "hidden_size": config.width,
+        "use_cache": True,
+        "dtype": dtype,
+        "torch_dtype": dtype,
+    }
 
 
-def _cut_embedding(tensors, naming, vocabulary_size) -> dict[str, StoredTensor]:
-    """Keep only the embedding's rows of real tokens: published tables are padded to a round number."""
-    whole = tensors[naming.embedding]
-    if len(whole.shape) != 2 or whole.shape[0] <= vocabulary_size:
-        return tensors
-    cut = StoredTensor((vocabulary_size, whole.shape[1]), whole.dtype, lambda: whole.read()[:vocabulary_size])
-    return {**tensors, naming.embedding: cut}
+def require_saveable(family: str, config: GriffinConfig, *rules: tuple[bool, str, object], **fields: Any) -> None:
+    """Check what `transformers` supports: rules, whether they hold and what they are about, and values of fields."""
+    for name, value in fields.items():
+        received = getattr(config, name)
+        rules = (*rules, (received == value, f"{name} must be {value}", received))
+    for holds, rule, received in rules:
+        if not holds:
+            raise ValueError(f"save_huggingface: {rule} for {family}. Got {received}.")

@@ -3,32 +3,23 @@
 import json
 import os
 from collections.abc import Callable
-from typing import NamedTuple
 
-from keras_griffin.conversion.huggingface_config import write_config
-from keras_griffin.conversion.mamba_config import write_mamba_config
+from keras_griffin.conversion.mamba import write_mamba_config
 from keras_griffin.conversion.namings import HUGGING_FACE, MAMBA_HUGGING_FACE, RWKV_HUGGING_FACE, Naming
-from keras_griffin.conversion.rwkv_config import PATTERN, write_rwkv_config
+from keras_griffin.conversion.recurrentgemma import write_config
+from keras_griffin.conversion.rwkv import PATTERN, write_rwkv_config
 from keras_griffin.files.atomic import atomic_folder
 from keras_griffin.files.safetensors import StoredTensor, write_safetensors
 from keras_griffin.models import GriffinConfig, LanguageModel
 from keras_griffin.models.saving.preset_files import CONFIG, FILES, WEIGHTS, check_saveable
 from keras_griffin.models.saving.weights import stored
 
-
-class Family(NamedTuple):
-    """A kind of model of `transformers`."""
-
-    naming: Naming
-    #: Returns the contents of `config.json` for a model's config and dtype.
-    write_config: Callable[[GriffinConfig, str], dict]
-
-
-RECURRENT_GEMMA = Family(HUGGING_FACE, write_config)
-#: By the mixers of a pattern; every other pattern is a RecurrentGemma's, or refused.
+RECURRENT_GEMMA = HUGGING_FACE, write_config
+#: By the mixers of a pattern, the names of its tensors and what writes its config; every other pattern is a
+#: RecurrentGemma's, or refused.
 FAMILIES = {
-    frozenset({"mamba"}): Family(MAMBA_HUGGING_FACE, write_mamba_config),
-    frozenset(PATTERN): Family(RWKV_HUGGING_FACE, write_rwkv_config),
+    frozenset({"mamba"}): (MAMBA_HUGGING_FACE, write_mamba_config),
+    frozenset(PATTERN): (RWKV_HUGGING_FACE, write_rwkv_config),
 }
 
 
@@ -50,12 +41,14 @@ def save_huggingface(model: LanguageModel, directory: str | os.PathLike) -> None
             or the folder has other contents.
     """
     check_saveable("save_huggingface", model)
-    config = family_of(model.config).write_config(model.config, model.variable_dtype)
+    _, write = family_of(model.config)
+    config = write(model.config, model.variable_dtype)
     tokenizer = model.tokenizer
+    stop_ids = [] if tokenizer is None else list(tokenizer.stop_ids)
     config |= {
         "pad_token_id": None if tokenizer is None else tokenizer.pad_id,
         "bos_token_id": None if tokenizer is None else tokenizer.start_id,
-        "eos_token_id": None if tokenizer is None else _one_or_list(tokenizer.stop_ids),
+        "eos_token_id": stop_ids[0] if len(stop_ids) == 1 else stop_ids or None,
     }
     with atomic_folder(directory, replaces=FILES, function_name="save_huggingface") as folder:
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
@@ -69,7 +62,8 @@ def foreign_tensors(model: LanguageModel) -> dict[str, StoredTensor]:
     """The model's weights by their names in `transformers`, converted on demand."""
     variables = {variable.path: stored(variable) for variable in model.weights}
     tensors = {}
-    for name, (layout, paths) in family_of(model.config).naming.tensors(model.config.mixer_names).items():
+    naming, _ = family_of(model.config)
+    for name, (layout, paths) in naming.tensors(model.config.mixer_names).items():
         parts = [variables[path] for path in paths]
         join = _join(layout, parts)
         dtype = join().dtype if layout.may_widen else parts[0].dtype
@@ -77,14 +71,10 @@ def foreign_tensors(model: LanguageModel) -> dict[str, StoredTensor]:
     return tensors
 
 
-def family_of(config: GriffinConfig) -> Family:
-    """The family whose names and config a model is saved with."""
+def family_of(config: GriffinConfig) -> tuple[Naming, Callable[[GriffinConfig, str], dict]]:
+    """The names of the tensors, and what writes the config, of the family that a model is saved as."""
     return FAMILIES.get(frozenset(config.mixer_names), RECURRENT_GEMMA)
 
 
 def _join(layout, parts):
     return lambda: layout.join(*(part.read() for part in parts))
-
-
-def _one_or_list(ids):
-    return ids[0] if len(ids) == 1 else list(ids) or None

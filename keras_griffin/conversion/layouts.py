@@ -21,7 +21,7 @@ class Layout(NamedTuple):
     split: Callable[[np.ndarray], tuple[np.ndarray, ...]]
     #: The variables' arrays to the foreign one.
     join: Callable[..., np.ndarray]
-    #: Whether `join` may give a wider dtype than that of the variables.
+    #: Whether `join` may give a wider dtype than the variables have.
     may_widen: bool = False
 
 

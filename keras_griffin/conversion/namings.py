@@ -18,24 +18,14 @@ from keras_griffin.conversion.layouts import (
 )
 
 
-class ForeignTensor(NamedTuple):
-    """A tensor of another implementation, and the variables that hold its values here."""
-
-    layout: Layout
-    #: The paths of the variables, such as `"block_0/mlp/up/kernel"`.
-    variables: tuple[str, ...]
-
-
 class Naming(NamedTuple):
     """The names of one implementation. Each table maps a name to a layout and paths, relative to its parent."""
 
     model: Mapping[str, tuple]
     block_prefix: str
     block: Mapping[str, tuple]
-    #: For each mixer in the implementation: the names' prefix in the block, and the tensors.
-    mixers: Mapping[str, tuple[str, Mapping[str, tuple]]]
-    #: Further tensors of a block, by its mixer.
-    blocks: Mapping[str, Mapping[str, tuple]] = {}
+    #: By mixer, relative to the block as well.
+    mixers: Mapping[str, Mapping[str, tuple]]
     #: How many of our blocks are one of theirs.
     blocks_each: int = 1
 
@@ -44,17 +34,13 @@ class Naming(NamedTuple):
         """The name of the embedding table."""
         return next(name for name, (_, path) in self.model.items() if path == "token_embedding/embeddings")
 
-    def tensors(self, mixer_names: tuple[str, ...]) -> dict[str, ForeignTensor]:
-        """The tensors, by name, of a model with these mixers."""
-        found = {name: ForeignTensor(layout, tuple(paths)) for name, (layout, *paths) in self.model.items()}
+    def tensors(self, mixer_names: tuple[str, ...]) -> dict[str, tuple[Layout, tuple[str, ...]]]:
+        """The tensors, by name, of a model with these mixers: the layout, and the paths of the variables here."""
+        found = {name: (layout, tuple(paths)) for name, (layout, *paths) in self.model.items()}
         for index, mixer_name in enumerate(mixer_names):
-            prefix, path_prefix = self.block_prefix.format(index // self.blocks_each), f"block_{index}/"
-            mixer_prefix, mixer = self.mixers[mixer_name]
-            for name, (layout, *paths) in {**self.block, **self.blocks.get(mixer_name, {})}.items():
-                found[prefix + name] = ForeignTensor(layout, tuple(path_prefix + path for path in paths))
-            for name, (layout, *paths) in mixer.items():
-                inside = tuple(f"{path_prefix}mixer/{path}" for path in paths)
-                found[prefix + mixer_prefix + name] = ForeignTensor(layout, inside)
+            prefix = self.block_prefix.format(index // self.blocks_each)
+            for name, (layout, *paths) in {**self.block, **self.mixers[mixer_name]}.items():
+                found[prefix + name] = layout, tuple(f"block_{index}/{path}" for path in paths)
         return found
 
 
@@ -68,6 +54,18 @@ def _projections(weight: str, layout: Layout, names: Mapping[str, str], use_bias
     kernels = {f"{name}.{weight}": (layout, f"{path}/kernel") for name, path in names.items()}
     biases = {f"{name}.bias": (SAME, f"{path}/bias") for name, path in names.items()}
     return kernels | biases if use_bias else kernels
+
+
+def _mixer(prefix: str, table: Mapping[str, tuple]) -> dict[str, tuple]:
+    """A mixer's tensors, by their names in a block."""
+    return {prefix + name: (layout, *(f"mixer/{path}" for path in paths)) for name, (layout, *paths) in table.items()}
+
+
+def _attention(prefix: str, weight: str, layout: Layout, names: tuple[str, str, str, str]) -> dict[str, tuple]:
+    """A local attention's tensors, from the names of its projections."""
+    query, key, value, output = names
+    unbiased = _projections(weight, layout, {query: "query", key: "key", value: "value"}, False)
+    return _mixer(prefix, {**unbiased, **_projections(weight, layout, {output: "output_projection"})})
 
 
 RECURRENT_PROJECTIONS = {"linear_x": "input_projection", "linear_y": "gate", "linear_out": "output_projection"}
@@ -89,7 +87,7 @@ HUGGING_FACE = Naming(
         ),
     },
     mixers={
-        "recurrent": (
+        "recurrent": _mixer(
             "temporal_block.",
             {
                 **_projections("weight", TRANSPOSED, RECURRENT_PROJECTIONS),
@@ -99,13 +97,7 @@ HUGGING_FACE = Naming(
                 **_gates("rg_lru.input_gate", "rg_lru.recurrent_gate", "_weight", "_bias"),
             },
         ),
-        "local_mqa": (
-            "temporal_block.",
-            {
-                **_projections("weight", TRANSPOSED, {"q_proj": "query", "k_proj": "key", "v_proj": "value"}, False),
-                **_projections("weight", TRANSPOSED, {"o_proj": "output_projection"}),
-            },
-        ),
+        "local_mqa": _attention("temporal_block.", "weight", TRANSPOSED, ("q_proj", "k_proj", "v_proj", "o_proj")),
     },
 )
 
@@ -126,7 +118,7 @@ def _deepmind(weight: str, layout: Layout) -> Naming:
             **_projections(weight, layout, {"mlp_block.ffw_down": "mlp/down"}),
         },
         mixers={
-            "recurrent": (
+            "recurrent": _mixer(
                 "recurrent_block.",
                 {
                     **_projections(weight, layout, RECURRENT_PROJECTIONS),
@@ -136,13 +128,7 @@ def _deepmind(weight: str, layout: Layout) -> Naming:
                     **_gates("rg_lru.input_gate", "rg_lru.a_gate", ".w", ".b"),
                 },
             ),
-            "local_mqa": (
-                "attention_block.",
-                {
-                    **_projections(weight, layout, {"proj_q": "query", "proj_k": "key", "proj_v": "value"}, False),
-                    **_projections(weight, layout, {"proj_final": "output_projection"}),
-                },
-            ),
+            "local_mqa": _attention("attention_block.", weight, layout, ("proj_q", "proj_k", "proj_v", "proj_final")),
         },
     )
 
@@ -161,7 +147,7 @@ def _mamba(embedding: str) -> Naming:
         block_prefix="backbone.layers.{}.",
         block={"norm.weight": (SCALE, "mixer_norm/scale")},
         mixers={
-            "mamba": (
+            "mamba": _mixer(
                 "mixer.",
                 {
                     "in_proj.weight": (PAIR_OF_TRANSPOSED, "input_projection/kernel", "gate/kernel"),
@@ -184,59 +170,42 @@ MAMBA_HUGGING_FACE = _mamba("embeddings")
 MAMBA_AUTHORS = _mamba("embedding")
 
 
-def _rwkv(prefix: str, names: Mapping[str, str]) -> Naming:
+def _rwkv(prefix: str, embedding: str, first_norm: str, time: str, channel: str, mixes: tuple[str, str, str]) -> Naming:
     """One of RWKV-4's two implementations, which differ in names, but not in layouts."""
+    projections = {name: name for name in ("key", "value", "receptance")}
+    output = {"output": "output_projection"}
+    mixed = {name: {f"time_mix_{mix}": (ROW, f"mix_{name}")} for name, mix in zip(projections, mixes, strict=True)}
 
     def norm(theirs, ours):
         return {f"{theirs}.weight": (SAME, f"{ours}/gamma"), f"{theirs}.bias": (SAME, f"{ours}/beta")}
 
-    def mixed(*projections):
-        return {f"time_mix_{names[name]}": (ROW, f"mix_{name}") for name in projections}
-
-    time = {"key": "key", "value": "value", "receptance": "receptance", "output": "output_projection"}
-    channel = {name: name for name in ("key", "value", "receptance")}
     return Naming(
         model={
-            f"{prefix}{names['embedding']}.weight": (SAME, "token_embedding/embeddings"),
-            **norm(f"{prefix}blocks.0.{names['first_norm']}", "token_embedding/norm"),
+            f"{prefix}{embedding}.weight": (SAME, "token_embedding/embeddings"),
+            **norm(f"{prefix}blocks.0.{first_norm}", "token_embedding/norm"),
             **norm(f"{prefix}ln_out", "final_norm"),
             "head.weight": (TRANSPOSED, "token_embedding/reverse_embeddings"),
         },
         block_prefix=prefix + "blocks.{}.",
         block={},
         mixers={
-            "rwkv4": (
-                f"{names['time']}.",
-                {
-                    "time_decay": (SAME, "log_rate"),
-                    "time_first": (SAME, "first"),
-                    **mixed("key", "value", "receptance"),
-                    **_projections("weight", TRANSPOSED, time, False),
-                },
-            ),
-            "rwkv4_channel": (
-                f"{names['channel']}.",
-                {**mixed("key", "receptance"), **_projections("weight", TRANSPOSED, channel, False)},
-            ),
+            "rwkv4": {
+                **norm("ln1", "mixer_norm"),
+                **_mixer(f"{time}.", {"time_decay": (SAME, "log_rate"), "time_first": (SAME, "first")}),
+                **_mixer(f"{time}.", {**mixed["key"], **mixed["value"], **mixed["receptance"]}),
+                **_mixer(f"{time}.", _projections("weight", TRANSPOSED, {**projections, **output}, False)),
+            },
+            "rwkv4_channel": {
+                **norm("ln2", "mixer_norm"),
+                **_mixer(f"{channel}.", {**mixed["key"], **mixed["receptance"]}),
+                **_mixer(f"{channel}.", _projections("weight", TRANSPOSED, projections, False)),
+            },
         },
-        blocks={"rwkv4": norm("ln1", "mixer_norm"), "rwkv4_channel": norm("ln2", "mixer_norm")},
         blocks_each=2,
     )
 
 
 #: `transformers`, since 4.29.
-RWKV_HUGGING_FACE = _rwkv(
-    "rwkv.",
-    {
-        **{"embedding": "embeddings", "first_norm": "pre_ln", "time": "attention", "channel": "feed_forward"},
-        **{name: name for name in ("key", "value", "receptance")},
-    },
-)
+RWKV_HUGGING_FACE = _rwkv("rwkv.", "embeddings", "pre_ln", "attention", "feed_forward", ("key", "value", "receptance"))
 #: The authors' code.
-RWKV_AUTHORS = _rwkv(
-    "",
-    {
-        **{"embedding": "emb", "first_norm": "ln0", "time": "att", "channel": "ffn"},
-        **{"key": "k", "value": "v", "receptance": "r"},
-    },
-)
+RWKV_AUTHORS = _rwkv("", "emb", "ln0", "att", "ffn", ("k", "v", "r"))

@@ -9,19 +9,7 @@ from keras_griffin.files.safetensors import StoredTensor
 
 
 def open_orbax(path: Path) -> dict[str, StoredTensor]:
-    """The arrays of an Orbax folder, each restored separately on demand.
-
-    Args:
-        path: the folder.
-
-    Returns:
-        `StoredTensor`s by name, those of nested trees joined by dots. (Flax's own keys may contain a dot, such as
-        `"blocks.0"`.)
-
-    Raises:
-        ImportError: `orbax-checkpoint` is not installed.
-        ValueError: the folder is not an Orbax checkpoint, or an incomplete one.
-    """
+    """The arrays of an Orbax folder by name, nested names joined by dots, each restored separately on demand."""
     try:
         import orbax.checkpoint as orbax
     except ImportError as error:

@@ -25,17 +25,7 @@ _UNREADABLE = (
 
 
 def open_torch(path: Path) -> dict[str, StoredTensor]:
-    """The tensors of a `.pt` or `.bin` file, memory-mapped if its format allows it; no code in it is run.
-
-    Args:
-        path: the file.
-
-    Returns:
-        `StoredTensor`s by name, those of nested dictionaries joined by dots.
-
-    Raises:
-        ValueError: the file is truncated, or has contents other than tensors.
-    """
+    """The tensors of a `.pt` or `.bin` file, memory-mapped if its format allows it; no code in it is run."""
     try:
         # Files of PyTorch before 1.6 are not archives, and can't be mapped.
         saved = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))

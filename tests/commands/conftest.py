@@ -8,6 +8,7 @@ import sentencepiece
 from keras import ops
 
 from keras_griffin.__main__ import main
+from keras_griffin.commands.shared import load
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.tokenizers import ByteTokenizer, SentencePieceTokenizer
 
@@ -103,3 +104,16 @@ def limit_files():
 def says():
     """What makes a sampler that chooses one token, and now and then another."""
     return Says
+
+
+@pytest.fixture
+def use_model(monkeypatch):
+    """Have commands use a model, whatever `--model` says, and a sampler instead of that of the options."""
+
+    def use(model, sampler=None):
+        monkeypatch.setattr(load, "load_text_model", lambda command, name, dtype, **options: model)
+        if sampler is not None:
+            for command in ("chat", "generate"):
+                monkeypatch.setattr(f"keras_griffin.commands.{command}.make_sampler", lambda arguments: sampler)
+
+    return use

@@ -5,9 +5,7 @@ import pytest
 
 from keras_griffin.__main__ import main
 from keras_griffin.commands import chat
-from keras_griffin.commands.shared import load
 from keras_griffin.commands.shared.conversation import find_end_of_turn
-from keras_griffin.models.saving.preset_files import save_to_preset
 
 pytestmark = pytest.mark.any_backend
 
@@ -42,13 +40,12 @@ class Screen(io.StringIO):
 
 
 @pytest.fixture
-def lead(monkeypatch, capsys):
-    """Talk with a model: exit code, output, and what stands on stderr."""
+def lead(use_model, monkeypatch, capsys):
+    """Talk with a model: exit code, output, and what stands on stderr. The input is lines, or bytes from a file."""
 
-    def lead(model, sampler, *lines, is_terminal=False, to_file=False):
-        monkeypatch.setattr(load, "load_text_model", lambda command, name, dtype, **options: model)
-        monkeypatch.setattr(chat, "make_sampler", lambda arguments: sampler)
-        monkeypatch.setattr("sys.stdin", Lines(lines, is_terminal))
+    def lead(model, sampler, *lines, is_terminal=False, to_file=False, stdin=None):
+        use_model(model, sampler)
+        monkeypatch.setattr("sys.stdin", stdin or Lines(lines, is_terminal))
         screen = Screen(is_terminal and not to_file)
         with monkeypatch.context() as patch:
             patch.setattr("sys.stdout", screen)
@@ -58,32 +55,27 @@ def lead(monkeypatch, capsys):
     return lead
 
 
-@pytest.mark.parametrize(("name", "layers"), [("preset", 2), ("python_tiny", 6)])
-def test_a_model_from_a_folder_or_the_package_answers(gemma_model, tmp_path, monkeypatch, capsys, name, layers):
-    save_to_preset(gemma_model, tmp_path / "preset")
-    monkeypatch.chdir(tmp_path)
+def test_the_model_of_the_package_answers(monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.StringIO("hello\n/state\n"))
     options = ["--tokens", "4", "--dtype", "bfloat16", "--temperature", "0", "--seed", "1"]
-    assert main(["chat", "--model", name, *options]) == 0
+    assert main(["chat", "--model", "python_tiny", *options]) == 0
     printed = capsys.readouterr()
-    assert f"\nLanguageModelState: 1 rows, {layers} layers, " in printed.out and not printed.err
+    assert "\nLanguageModelState: 1 rows, 6 layers, " in printed.out and not printed.err
 
 
-def test_of_input_that_is_no_terminal_each_line_is_a_message(byte_model, says, lead):
-    assert lead(byte_model, says(97), "hello\n", "\n", "  \n", "world") == (0, "aaa\naaa\n", "")
-
-
-def test_a_terminal_is_asked_until_ctrl_d(byte_model, says, lead):
-    answer = lead(byte_model, says(97), "hello\n", "\n", " \n", "world\n", is_terminal=True)
-    assert answer == (0, "> aaa\n> > > aaa\n> \n", "")
-
-
-def test_a_file_gets_answers_alone(byte_model, says, lead):
-    assert lead(byte_model, says(97), "hello\n", is_terminal=True, to_file=True) == (0, "aaa\n", "")
-
-
-def test_ctrl_c_at_the_prompt_ends_the_line_and_the_talk(byte_model, says, lead):
-    assert lead(byte_model, says(97), "hello\n", KeyboardInterrupt(), is_terminal=True) == (130, "> aaa\n> \n", "")
+@pytest.mark.parametrize(
+    ("lines", "options", "code", "output"),
+    [
+        # Of input that is no terminal each line is a message; a terminal is asked until Ctrl-D or Ctrl-C.
+        (["hello\n", "\n", "  \n", "world"], {}, 0, "aaa\naaa\n"),
+        (["hello\n", "\n", " \n", "world\n"], {"is_terminal": True}, 0, "> aaa\n> > > aaa\n> \n"),
+        (["hello\n", KeyboardInterrupt()], {"is_terminal": True}, 130, "> aaa\n> \n"),
+        # A file gets answers alone.
+        (["hello\n"], {"is_terminal": True, "to_file": True}, 0, "aaa\n"),
+    ],
+)
+def test_messages_are_read_to_the_end_of_the_input(byte_model, says, lead, lines, options, code, output):
+    assert lead(byte_model, says(97), *lines, **options) == (code, output, "")
 
 
 def press_ctrl_c(monkeypatch, *, at_piece, times=1):
@@ -193,19 +185,12 @@ def test_a_command_that_wants_a_file_says_so(byte_model, says, lead, command):
     assert errors == f"keras_griffin chat: {command} must be followed by the name of a file. Got none.\n" * 2
 
 
-def test_bytes_that_are_not_utf_8_are_the_tokenizers(byte_model, gemma_model, says, lead, monkeypatch):
+def test_bytes_that_are_not_utf_8_are_the_tokenizers(byte_model, gemma_model, says, lead):
     """A model of bytes reads them; others say that they don't."""
     for model, output, errors in [(byte_model, "aaa\n", 0), (gemma_model, "", 1)]:
-        monkeypatch.setattr(load, "load_text_model", lambda command, name, dtype, model=model, **options: model)
-        monkeypatch.setattr(chat, "make_sampler", lambda arguments: says(97))
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8"))
-        with monkeypatch.context() as patch:
-            screen = Screen(False)
-            patch.setattr("sys.stdout", screen)
-            stderr = io.StringIO()
-            patch.setattr("sys.stderr", stderr)
-            assert main(["chat", "--model", "any", "--tokens", "3"]) == 0
-        assert (screen.getvalue(), stderr.getvalue().count("surrogate")) == (output, errors)
+        stdin = io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8")
+        code, printed, error = lead(model, says(97), stdin=stdin)
+        assert (code, printed, error.count("surrogate")) == (0, output, errors)
 
 
 def test_an_implementation_that_is_not_used_is_told(byte_model, says, lead, monkeypatch):

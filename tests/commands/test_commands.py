@@ -16,7 +16,7 @@ def test_every_command_is_a_module_with_options_and_an_action():
         assert command.__doc__.splitlines()[0].endswith(".")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["train", "--width", "no"], ["nothing"]])
+@pytest.mark.parametrize("arguments", [["train", "--help"], ["train", "--width", "no"]])
 def test_neither_keras_nor_a_backend_is_loaded_for_help_or_for_a_wrong_option(arguments):
     command = [sys.executable, "-X", "importtime", "-m", "keras_griffin", *arguments]
     run = subprocess.run(command, capture_output=True, text=True)

@@ -1,19 +1,32 @@
 import csv
+import re
 from argparse import Namespace
 from collections import defaultdict
 from types import SimpleNamespace
 
-import keras
 import numpy as np
 import pytest
 
 from keras_griffin.__main__ import main
 from keras_griffin.commands import compare
-from keras_griffin.commands.compare import LINES, MIXERS, TABLE, configs_of, count_steps, steps_within
+from keras_griffin.commands.compare import (
+    LINES,
+    MIXERS,
+    PICTURE,
+    TABLE,
+    Line,
+    configs_of,
+    count_steps,
+    note,
+    table,
+    write,
+)
 from keras_griffin.mixers import mixer_names
 from keras_griffin.training import RandomWindows, Stopwatch
 from keras_griffin.training.pace import Pace
 
+GRIFFIN = Line("recurrent", 890112, 2.34567, 4.9, 12345.6, 1.234, 11520.0)
+TWO = Line("rwkv4+rwkv4_channel", 91, float("nan"), 4.9, 9.0, 10.0, 7.0)
 SMALL = "--width 16 --layers 2 --sequence-length 16 --batch-size 4".split()
 
 
@@ -84,32 +97,27 @@ def test_ctrl_c_keeps_what_is_finished(compare_small, tmp_path, monkeypatch, cap
     # And it is not overwritten.
     assert compare_small("--mixers lru --steps 2") == 2
     assert "--output must be a folder without a comparison; --overwrite replaces it. Got " in capsys.readouterr().err
-    monkeypatch.setattr("keras_griffin.training.Stopwatch", Stopwatch)
-    assert compare_small("--mixers lru --steps 2 --overwrite") == 0
-    assert [line["mixers"] for line in lines_of(tmp_path / "out")] == ["lru"]
+    overwriting = Namespace(files=[], output=str(tmp_path / "out"), overwrite=True)
+    assert compare.output_folder(overwriting) == tmp_path / "out"
 
 
 @pytest.mark.any_backend
 def test_minutes_are_shared(monkeypatch, capsys):
-    paces = [Pace(start=1.0, step=0.5, validation=1.0), Pace(start=2.0, step=1.5, validation=0.5)]
-    assert steps_within(paces, 44.5) == 20 and steps_within(paces, 1.0) == 1
+    paces = [Pace(start=1.0, step=0.5, validation=0.5), Pace(start=2.0, step=1.5, validation=0.25)]
     clock = SimpleNamespace(now=0.0)
 
-    def measure(model, timed, held_out):
+    def pace_of(model, text, arguments):
         clock.now += 7.0
         return paces[model]
 
     monkeypatch.setattr(compare, "time", SimpleNamespace(perf_counter=lambda: clock.now))
-    monkeypatch.setattr("keras_griffin.training.pace.measure_pace", measure)
+    monkeypatch.setattr("keras_griffin.commands.shared.training.pace_of", pace_of)
     monkeypatch.setattr(compare, "build", lambda config, text, arguments: config)
-    monkeypatch.setattr("keras_griffin.commands.shared.training.compile_for_training", lambda *arguments: None)
-    # A batch of validation is timed, and there are two.
-    few, held_out = SimpleNamespace(num_batches=1), SimpleNamespace(num_batches=2)
-    text = SimpleNamespace(train=np.zeros(100, "uint8"), held_out=lambda arguments, windows: few)
-    assert count_steps({"a": 0, "b": 1}, text, held_out, options(minutes=1.0)) == 20
+    # There are two batches of validation.
+    assert count_steps({"a": 0, "b": 1}, None, SimpleNamespace(num_batches=2), options(minutes=1.0)) == 20
     assert capsys.readouterr().out == (
         "pace         500, 1500 ms per step: enough time for 20 steps each\n"
-        "of that time 17 s compiling, 40 s training, 3 s validating\n"
+        "of that time 17 s compiling, 40 s training, 2 s validating\n"
     )
 
 
@@ -127,44 +135,53 @@ def test_every_mixer_can_be_compared(width):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (
-            "--mixers mamba,nothing",
-            "keras_griffin compare: block_pattern must be a list or tuple of mixers among recurrent,",
-        ),
-        ("--mixers mamba+", "keras_griffin compare: block_pattern must be a list or tuple of mixers among recurrent,"),
-        ("--mixers lru,lru", "keras_griffin compare: --mixers must name each model once. Got lru,lru."),
-        (
-            "--mixers lru+s5+gilr",
-            "keras_griffin compare: --layers must be at least the mixers of a model. Got 2 for lru+s5+gilr.",
-        ),
-        (
-            "--sequence-length 100000",
-            "keras_griffin compare: the training and the validation part must have at least 100001",
-        ),
-        ("--output=", "keras_griffin compare: --output must be a folder. Got ''."),
-        ("--output {text}", "keras_griffin compare: --output must be a folder. Got "),
+        ("--mixers mamba,nothing", "block_pattern must be a list or tuple of mixers among recurrent,"),
+        ("--mixers mamba+", "block_pattern must be a list or tuple of mixers among recurrent,"),
+        ("--mixers lru,lru", "--mixers must name each model once. Got lru,lru."),
+        ("--mixers lru+s5+gilr", "--layers must be at least the mixers of a model. Got 2 for lru+s5+gilr."),
+        ("--sequence-length 100000", "the training and the validation part must have at least 100001"),
+        ("--output=", "--output must be a folder. Got ''."),
+        ("--output {text}", "--output must be a folder. Got "),
     ],
 )
 def test_what_is_refused(words, sentence, compare_small, text_file, capsys):
     assert compare_small(words.format(text=text_file)) == 2
     printed = capsys.readouterr()
-    assert printed.err.startswith(sentence) and printed.err.count("\n") == 1
+    assert printed.err.startswith(f"keras_griffin compare: {sentence}") and printed.err.count("\n") == 1
 
 
 @pytest.mark.trainable
 @pytest.mark.any_backend
-def test_the_output_must_not_become_text(tmp_path, capsys):
-    (tmp_path / "a.txt").write_text("a" * 1000)
-    assert main(["compare", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
+def test_the_output_must_not_become_text(text_file, capsys):
+    assert main(["compare", str(text_file.parent), "--output", str(text_file.parent / "out")]) == 2
     assert "--output must be a folder outside the text" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(keras.backend.backend() != "numpy", reason="the other backends train")
-def test_a_backend_without_gradients_is_refused(compare_small, tmp_path, capsys):
-    assert compare_small("--mixers lru") == 2
-    error = capsys.readouterr().err
-    assert error.startswith("keras_griffin compare: KERAS_BACKEND must be one of ") and error.endswith(
-        "computes no gradients.\n"
-    )
-    assert not (tmp_path / "out").exists()
+@pytest.mark.any_backend
+def test_the_table_is_markdown_in_straight_columns():
+    rows = table([GRIFFIN, TWO]).splitlines()
+    assert len(rows) == 4 and len({len(row) for row in rows}) == 1
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert cells[0][:3] == ["mixers", "parameters", "bits per byte"]
+    assert cells[2] == ["recurrent", "890,112", "2.346", "12,346", "1.23", "11,520"]
+    assert cells[3][0] == "rwkv4+rwkv4_channel" and cells[3][2] == "nan*"
+    # A model no better than frequencies is marked.
+    short = GRIFFIN._replace(bits_per_byte=4.9)
+    assert "| 4.900* |" in re.sub(" +", " ", table([short])) and "*" not in table([GRIFFIN])
+    assert not note([GRIFFIN]) and "too short to compare" in note([GRIFFIN, short]) and "4.900 bits" in note([short])
+
+
+@pytest.mark.any_backend
+def test_the_files(tmp_path):
+    pytest.importorskip("matplotlib")
+    assert write([GRIFFIN], "4 layers", tmp_path) == [LINES, TABLE, PICTURE]
+    # A later one replaces them.
+    assert write([GRIFFIN, TWO], "4 layers", tmp_path) == [LINES, TABLE, PICTURE]
+    assert {path.name for path in tmp_path.iterdir()} == {LINES, TABLE, PICTURE}
+    with (tmp_path / LINES).open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["mixers"] for line in lines] == ["recurrent", "rwkv4+rwkv4_channel"]
+    assert (lines[0]["bits_per_byte"], lines[0]["frequency_bits_per_byte"]) == ("2.34567", "4.9")
+    assert set(lines[0]) == set(Line._fields)
+    assert (tmp_path / TABLE).read_text() == f"# 4 layers\n\n{table([GRIFFIN, TWO])}{note([TWO])}\n"
+    assert (tmp_path / PICTURE).read_bytes().startswith(b"\x89PNG")

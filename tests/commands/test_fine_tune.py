@@ -2,35 +2,27 @@ import csv
 import io
 import json
 import os
+from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
 from keras_griffin.__main__ import main
 from keras_griffin.commands import fine_tune
 from keras_griffin.files.safetensors import SafeTensors
-from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.models import Griffin
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.tokenizers import ByteTokenizer
+from tests.commands.conftest import TINY
 
-CONFIG = GriffinConfig(
-    vocabulary_size=256,
-    width=16,
-    num_layers=2,
-    num_heads=2,
-    window=8,
-    num_gate_blocks=2,
-    block_pattern=("recurrent", "local_mqa"),
-)
 TOKENS = np.array([list(b"2+2?\n4\n")])
 
 
 @pytest.fixture
 def model(tmp_path):
     """The folder of a tiny model of bytes."""
-    Griffin(CONFIG, tokenizer=ByteTokenizer()).save_to_preset(tmp_path / "model")
+    Griffin(TINY, tokenizer=ByteTokenizer()).save_to_preset(tmp_path / "model")
     return str(tmp_path / "model")
 
 
@@ -92,20 +84,8 @@ def test_a_model_learns_answers_and_speaks_with_the_adapter(model, chats, tmp_pa
         "keras_griffin fine-tune: --output must not contain an earlier result; --overwrite replaces it. Got "
     )
     # A merged model of the earlier adapter would be another one.
-    assert (
-        main(
-            [
-                "fine-tune",
-                model,
-                chats,
-                "--output",
-                str(output),
-                "--overwrite",
-                *"--rank 4 --sequence-length 32".split(),
-            ]
-        )
-        == 0
-    )
+    again = ["fine-tune", model, chats, "--output", str(output), "--overwrite"]
+    assert main([*again, "--rank", "4", "--sequence-length", "32"]) == 0
     assert sorted(os.listdir(output)) == ["adapter.safetensors", "log.csv"]
     assert error.endswith("with adapter.safetensors, merged.\n")
 
@@ -115,48 +95,26 @@ def test_a_model_learns_answers_and_speaks_with_the_adapter(model, chats, tmp_pa
 def test_what_is_refused(model, chats, tmp_path, capsys):
     output = tmp_path / "tuned"
     (tmp_path / "bad.jsonl").write_text('{"messages": [{"role": "user", "content": "a"}]}\n')
-    (tmp_path / "long.jsonl").write_text(open_text(chats).replace("0+0?", "x" * 40).splitlines()[0])
+    (tmp_path / "long.jsonl").write_text(Path(chats).read_text().replace("0+0?", "x" * 40).splitlines()[0])
     tiny = "--rank 4 --sequence-length 16 --batch-size 1".split()
-    for argv, sentence in {
+    for argv, sentence in (
+        (["none", chats], "MODEL must be a .keras file, a folder, hf://OWNER/NAME or python_tiny. Got "),
+        ([model, "none"], "CHATS must be a file that can be read. Got 'none': No such file or directory."),
+        ([model, tmp_path], "CHATS must be a file that can be read. Got "),
+        ([model, tmp_path / "bad.jsonl"], "each line must be a conversation to train on. Got line 1 of "),
         (
-            "none",
-            chats,
-        ): "keras_griffin fine-tune: MODEL must be a .keras file, a folder, hf://OWNER/NAME or python_tiny. Got ",
-        (
-            model,
-            "none",
-        ): "keras_griffin fine-tune: CHATS must be a file that can be read. Got 'none': No such file or directory.",
-        (model, tmp_path): "keras_griffin fine-tune: CHATS must be a file that can be read. Got ",
-        (
-            model,
-            tmp_path / "bad.jsonl",
-        ): "keras_griffin fine-tune: each line must be a conversation to train on. Got line 1 of ",
-        (
-            model,
-            tmp_path / "long.jsonl",
-            *tiny,
-        ): "keras_griffin fine-tune: at least one answer must begin within --sequence-length. Got 16 and",
-        (
-            model,
-            chats,
-            "--validation",
-            "none",
-        ): "keras_griffin fine-tune: --validation must be a file that can be read. Got 'none'",
-        (model, chats, "--targets", "up,wq"): "keras_griffin fine-tune: targets must be names of projections, such as ",
-    }.items():
-        assert refusal([*argv, "--output", output], capsys).startswith(sentence)
+            [model, tmp_path / "long.jsonl", *tiny],
+            "at least one answer must begin within --sequence-length. Got 16 and",
+        ),
+        ([model, chats, "--validation", "none"], "--validation must be a file that can be read. Got 'none'"),
+        ([model, chats, "--targets", "up,wq"], "targets must be names of projections, such as "),
+    ):
+        assert refusal([*argv, "--output", output], capsys).startswith(f"keras_griffin fine-tune: {sentence}")
     for name in ("", chats):
         error = refusal([model, chats, "--output", name], capsys)
-        assert (
-            error
-            == f"keras_griffin fine-tune: --output must be a folder, or a path that does not exist. Got {name!r}.\n"
-        )
+        sentence = f"--output must be a folder, or a path that does not exist. Got {name!r}."
+        assert error == f"keras_griffin fine-tune: {sentence}\n"
     assert not output.exists()
-
-
-def open_text(path):
-    with open(path) as file:
-        return file.read()
 
 
 @pytest.mark.any_backend
@@ -169,23 +127,11 @@ def test_merging_few_bits_and_a_loss_that_is_not_finite(model, chats, tmp_path, 
 
     monkeypatch.setattr("keras_griffin.commands.shared.load.load_text_model", load)
     error = refusal([model, chats, "--output", tmp_path / "a", "--merge"], capsys)
-    assert (
-        error
-        == f"keras_griffin fine-tune: --merge needs a MODEL that is not quantised. Got {model!r}, quantised to int8.\n"
-    )
+    sentence = f"--merge needs a MODEL that is not quantised. Got {model!r}, quantised to int8."
+    assert error == f"keras_griffin fine-tune: {sentence}\n"
     monkeypatch.undo()
     monkeypatch.setattr(fine_tune, "fit", lambda *_: (False, float("nan")))
     error = refusal([model, chats, "--output", tmp_path / "b", "--rank", "4"], capsys)
-    assert (
-        error
-        == "keras_griffin fine-tune: the loss must stay finite. Got NaN or infinity with the learning rate 0.0002.\n"
-    )
+    sentence = "the loss must stay finite. Got NaN or infinity with the learning rate 0.0002."
+    assert error == f"keras_griffin fine-tune: {sentence}\n"
     assert not os.listdir(tmp_path / "b")
-
-
-@pytest.mark.skipif(keras.backend.backend() != "numpy", reason="the other backends train")
-def test_a_backend_without_gradients_is_refused(model, chats, tmp_path, capsys):
-    error = refusal([model, chats, "--output", tmp_path / "tuned"], capsys)
-    assert error.startswith("keras_griffin fine-tune: KERAS_BACKEND must be one of ") and error.endswith(
-        "computes no gradients.\n"
-    )

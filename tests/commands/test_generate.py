@@ -1,5 +1,4 @@
 import argparse
-import functools
 
 import keras
 import pytest
@@ -7,8 +6,6 @@ import pytest
 from keras_griffin.__main__ import main
 from keras_griffin.commands import generate
 from keras_griffin.commands.generate import continue_text, make_sampler, prompt_of_run, stream_text
-from keras_griffin.commands.shared import load
-from keras_griffin.commands.shared.load import load_text_model
 from keras_griffin.generation import Greedy, TopP
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.saving.preset_files import save_to_preset
@@ -25,20 +22,12 @@ def write(model, prompt="def ", **values):
     return continue_text(model, prompt, 20, options(**values))
 
 
-@functools.cache
-def loaded(*arguments, **options):
-    """A model that commands share, with what is compiled for it."""
-    return load_text_model(*arguments, **options)
-
-
 @pytest.mark.any_backend
 @pytest.mark.trainable
-@pytest.mark.parametrize("words", [["--bytes", "5"], ["--tokens", "5"], ["--tokens", "5", "--stream"]])
 @pytest.mark.slow
-def test_the_model_of_a_run_continues_a_prompt(finished_run, monkeypatch, capsys, words):
-    monkeypatch.setattr(load, "load_text_model", loaded)
+def test_the_model_of_a_run_continues_a_prompt(finished_run, capsys):
     folder, _, _ = finished_run
-    assert main(["generate", "--model", str(folder / "model.keras"), "--prompt", "return ", *words]) == 0
+    assert main(["generate", "--model", str(folder / "model.keras"), "--prompt", "return ", "--bytes", "5"]) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("return ") and printed.out.endswith("\n") and not printed.err
     assert 1 + len("return ") < len(printed.out) <= 1 + len("return ") + 5
@@ -98,21 +87,19 @@ def test_a_stream_is_the_same_text(kind, prompt, request, capsys):
 
 
 @pytest.mark.any_backend
-def test_a_stream_is_shown_piece_by_piece(byte_model, says, monkeypatch):
+def test_a_stream_is_shown_piece_by_piece(byte_model, says, use_model, monkeypatch):
     """Each at once, and no character by halves."""
     shown = []
     monkeypatch.setattr(generate, "show", shown.append)
-    monkeypatch.setattr(generate, "make_sampler", lambda arguments: says(97))
-    assert stream_text(byte_model, options("é", tokens=3)) == 0
-    assert shown == ["é", "a", "a", "a"]
-    shown.clear()
-    monkeypatch.setattr(generate, "make_sampler", lambda arguments: says(0xC3))
-    assert stream_text(byte_model, options("é", tokens=3)) == 0
-    assert shown == ["é", "\ufffd", "\ufffd", "\ufffd"]
+    for token_id, letter in ((97, "a"), (0xC3, "\ufffd")):
+        use_model(byte_model, says(token_id))
+        assert stream_text(byte_model, options("é", tokens=3)) == 0
+        assert shown == ["é", letter, letter, letter]
+        shown.clear()
 
 
 @pytest.mark.any_backend
-def test_ctrl_c_ends_a_stream_and_its_line(byte_model, says, monkeypatch, capsys):
+def test_ctrl_c_ends_a_stream_and_its_line(byte_model, says, use_model, monkeypatch, capsys):
     show, shown = generate.show, []
 
     def show_and_stop(piece):
@@ -122,20 +109,15 @@ def test_ctrl_c_ends_a_stream_and_its_line(byte_model, says, monkeypatch, capsys
             raise KeyboardInterrupt
 
     monkeypatch.setattr(generate, "show", show_and_stop)
-    monkeypatch.setattr(generate, "make_sampler", lambda arguments: says(97))
-    monkeypatch.setattr(
-        "keras_griffin.commands.shared.load.load_text_model", lambda command, name, dtype, **options: byte_model
-    )
+    use_model(byte_model, says(97))
     assert main(["generate", "--model", "any", "--prompt", "x", "--stream"]) == 130
     assert capsys.readouterr() == ("xaa\n", "")
 
 
 @pytest.mark.any_backend
 @pytest.mark.parametrize("words", [[], ["--stream"]])
-def test_a_prompt_that_the_tokenizer_does_not_take_is_refused(gemma_model, monkeypatch, capsys, words):
-    monkeypatch.setattr(
-        "keras_griffin.commands.shared.load.load_text_model", lambda command, name, dtype, **options: gemma_model
-    )
+def test_a_prompt_that_the_tokenizer_does_not_take_is_refused(gemma_model, use_model, capsys, words):
+    use_model(gemma_model)
     assert main(["generate", "--model", "any", "--prompt", "a\udcff", *words]) == 2
     printed = capsys.readouterr()
     assert not printed.out and printed.err.startswith(
@@ -145,10 +127,8 @@ def test_a_prompt_that_the_tokenizer_does_not_take_is_refused(gemma_model, monke
 
 @pytest.mark.any_backend
 @pytest.mark.parametrize("op_name", ["block_product", "linear_scan"])
-def test_an_implementation_that_is_not_there_is_told(byte_model, monkeypatch, capsys, op_name):
-    monkeypatch.setattr(
-        "keras_griffin.commands.shared.load.load_text_model", lambda command, name, dtype, **options: byte_model
-    )
+def test_an_implementation_that_is_not_there_is_told(byte_model, use_model, monkeypatch, capsys, op_name):
+    use_model(byte_model)
     monkeypatch.setenv(f"KERAS_GRIFFIN_{op_name.upper()}", "magic")
     assert main(["generate", "--model", "any"]) == 2
     printed = capsys.readouterr()
@@ -158,11 +138,11 @@ def test_an_implementation_that_is_not_there_is_told(byte_model, monkeypatch, ca
     assert printed.err.count("\n") == 1
 
 
-def test_an_implementation_that_can_not_serve_is_told(monkeypatch, capsys):
+def test_an_implementation_that_can_not_serve_is_told(use_model, monkeypatch, capsys):
     """Of a model of its own: what is compiled makes no choice anew."""
     config = GriffinConfig(vocabulary_size=256, width=16, num_layers=1, num_heads=2, block_pattern=("recurrent",))
     model = Griffin(config, tokenizer=ByteTokenizer())
-    monkeypatch.setattr(load, "load_text_model", lambda command, name, dtype, **options: model)
+    use_model(model)
     for op_name in ("rg_lru", "block_product"):
         op = find_op(op_name)
         # Of `block_product` one row alone belongs to a backend, PyTorch.
@@ -181,11 +161,8 @@ def test_an_implementation_that_can_not_serve_is_told(monkeypatch, capsys):
 
 
 @pytest.mark.any_backend
-def test_an_implementation_that_is_not_used_is_told(byte_model, says, monkeypatch, capsys):
-    monkeypatch.setattr(
-        "keras_griffin.commands.shared.load.load_text_model", lambda command, name, dtype, **options: byte_model
-    )
-    monkeypatch.setattr(generate, "make_sampler", lambda arguments: says(97))
+def test_an_implementation_that_is_not_used_is_told(byte_model, says, use_model, monkeypatch, capsys):
+    use_model(byte_model, says(97))
     monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_CROSS_ENTROPY", "portable")
     assert main(["generate", "--model", "any", "--tokens", "2"]) == 0
     printed = capsys.readouterr()

@@ -2,19 +2,14 @@ import io
 import os
 import re
 import signal
-import subprocess
 import sys
-import time
 
-import keras
 import pytest
 
 from keras_griffin.__main__ import main
 from keras_griffin.commands import tokenize
 from keras_griffin.commands.tokenize import Progress
-from keras_griffin.tokenizers import ByteTokenizer
 from keras_griffin.training import Terminated, TokenFile
-from keras_griffin.training.interruption import NotedSignals
 
 pytestmark = pytest.mark.any_backend
 
@@ -88,12 +83,6 @@ def test_with_a_tokenizer(gemma_model, tmp_path, capsys):
     assert main([*argv, "--overwrite", "--tokenizer", str(path), "--stop"]) == 0
     stop_id = tokenizer.stop_ids[0]
     assert [document[-1] for document in TokenFile(tmp_path / "some.tokens")] == [stop_id, stop_id]
-    gemma_model.tokenizer = ByteTokenizer()
-    try:
-        with pytest.raises(ValueError, match=r"^check_model: the tokens must be those of the model's tokenizer"):
-            file.check_model(gemma_model)
-    finally:
-        gemma_model.tokenizer = tokenizer
 
 
 def test_a_text_that_is_not_utf_8(gemma_model, folder, tmp_path, capsys):
@@ -116,13 +105,10 @@ def test_a_text_that_is_not_utf_8(gemma_model, folder, tmp_path, capsys):
         (["empty", "--output", "x"], "FILES must contain a text file. Got none in empty."),
         (["texts/b.txt", "--output", "x"], "FILES must contain text. Got only empty files."),
         (["texts", "--output", "texts/a.txt"], "--output must not be one of FILES. Got 'texts/a.txt', which is."),
-        (["texts", "--output", "no/where"], "--output must be a file in a folder that exists. Got 'no/where'."),
-        (["texts", "--output", "empty"], "--output must be a file in a folder that exists. Got 'empty'."),
         (
             ["texts", "--output", "kept"],
             "--output must be a new file; --overwrite replaces it. Got 'kept', which exists.",
         ),
-        (["texts", "--output", ""], "--output must be a file in a folder that exists. Got ''."),
         (
             ["texts", "--output", "x", "--tokenizer", "empty"],
             "--tokenizer must be a folder with one of byte_tokenizer.json, tokenizer.json, tokenizer.model. "
@@ -149,9 +135,8 @@ def test_a_file_that_can_not_be_read(folder, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
     error = refusal([folder, "--output", tmp_path / "x"], capsys)
-    assert (
-        error == f"keras_griffin tokenize: a file must be readable. Got {str(folder / 'a.txt')!r}: Permission denied.\n"
-    )
+    sentence = f"a file must be readable. Got {str(folder / 'a.txt')!r}: Permission denied."
+    assert error == f"keras_griffin tokenize: {sentence}\n"
 
 
 def test_binary_files_and_runs_are_left_out_unless_asked_for(folder, tmp_path, capsys):
@@ -190,37 +175,25 @@ def test_a_full_disk_leaves_the_earlier_file(folder, tmp_path, limit_files, caps
     assert (tmp_path / "some.tokens").read_text() == "old"
 
 
-@pytest.fixture
-def writing(tmp_path):
-    """A process that has begun to write `some.tokens`, with enough to do for a long time."""
-    (tmp_path / "text.txt").write_bytes(b"a\n" * 10_000_000)
+def test_sigterm_leaves_nothing(folder, tmp_path, monkeypatch, capsys):
+    token_ids, seen = tokenize.token_ids, []
+
+    def token_ids_and_sigterm(tokenizer, name, text, stop):
+        seen.append(text)
+        # Another document has been written before.
+        if len(seen) == 2:
+            assert list(tmp_path.glob(".some.tokens.partial-*/offsets"))
+            signal.raise_signal(signal.SIGTERM)
+        return token_ids(tokenizer, name, text, stop)
+
+    monkeypatch.setattr(tokenize, "token_ids", token_ids_and_sigterm)
     (tmp_path / "some.tokens").write_text("old")
-    command = [sys.executable, "-m", "keras_griffin", "tokenize", "text.txt", "--lines", "--output", "some.tokens"]
-    command += ["--overwrite"]
-    settings = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=settings) as process:
-        while not list(tmp_path.glob(".some.tokens.partial-*/offsets")):
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.01)
-        yield process
-        process.kill()
-
-
-def test_sigterm_leaves_nothing(writing, tmp_path):
-    writing.send_signal(signal.SIGTERM)
-    assert writing.wait() == 143
-    assert writing.stderr.read() == "\nStopping after this document; a second signal stops at once.\n"
-    assert sorted(os.listdir(tmp_path)) == ["some.tokens", "text.txt"]
+    with pytest.raises(Terminated) as caught:
+        main(["tokenize", str(folder), "--lines", "--output", str(tmp_path / "some.tokens"), "--overwrite"])
+    assert caught.value.code == 143 and len(seen) == 2
+    assert capsys.readouterr().err == "\nStopping after this document; a second signal stops at once.\n"
+    assert sorted(os.listdir(tmp_path)) == ["some.tokens", "texts"]
     assert (tmp_path / "some.tokens").read_text() == "old"
-
-
-def test_a_signal_ends_before_the_next_document():
-    noted = NotedSignals("Wait.")
-    given = tokenize.until_a_signal(noted, iter([1, 2, 3]))
-    assert next(given) == 1
-    noted.note(signal.SIGTERM, None)
-    with pytest.raises(Terminated):
-        next(given)
 
 
 class Terminal(io.StringIO):
@@ -234,7 +207,7 @@ def test_a_terminal_sees_a_line_of_progress_that_goes_away(monkeypatch):
     progress.add(500_000, of_text=400_000)
     progress.add(500_000, of_text=500_000)  # too soon to be shown
     (line,) = sys.stderr.getvalue().split("\r")[1:]
-    assert re.fullmatch(r" 25% of 2\.0 MB, [\d.,]+ MB/s", line)
+    assert re.fullmatch(r" 25% of 2\.0 MB, [\d.,]+ MB/s +", line)
     progress.clear()
     assert sys.stderr.getvalue().split("\r")[2:] == [" " * len(line), ""]
     assert (progress.done, progress.of_text) == (1_000_000, 900_000)

@@ -5,11 +5,14 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from keras_griffin.conversion import load_recurrentgemma, save_huggingface
-from keras_griffin.conversion.huggingface import foreign_tensors
+from keras_griffin.conversion import load_mamba, load_recurrentgemma, load_rwkv, save_huggingface
+from keras_griffin.conversion.huggingface import family_of, foreign_tensors
+from keras_griffin.conversion.namings import HUGGING_FACE
 from keras_griffin.files.safetensors import SafeTensors
-from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
+from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQATransformer
+from keras_griffin.models.presets import rwkv4_config
 from keras_griffin.tokenizers import ByteTokenizer
+from tests.conversion.checkpoints import MAMBA_OTHER, OTHER, RWKV, bits, config_of, weights_of, write_folder
 
 CONFIG = GriffinConfig(
     vocabulary_size=260,
@@ -25,53 +28,58 @@ CONFIG = GriffinConfig(
     scale_embeddings=True,
     logits_soft_cap=5.0,
 )
-
-
-def bits(model):
-    """The variables' values, each as bytes."""
-    return {
-        variable.path: (tuple(variable.shape), keras.ops.convert_to_numpy(variable).tobytes())
-        for variable in model.weights
-    }
-
-
-def set_every_variable(model):
-    """Numbers other than the initial zeros, so that no two variables can be mistaken for one another."""
-    rng = np.random.default_rng(0)
-    for variable in model.weights:
-        variable.assign(keras.ops.cast(rng.standard_normal(variable.shape), variable.dtype))
-    return model
+MAMBA_CONFIG = GriffinConfig(260, 16, 2, 1, block_pattern=("mamba",), mlp_width=0, norm_epsilon=1e-5)
+MAMBA_OPTIONS = {"mamba": {"state_size": 5, "rank": 3, "expand": 1, "conv_kernel_size": 2}}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_theirs_to_ours_to_theirs_bit_by_bit(tmp_path, checkpoints, dtype):
-    weights = checkpoints.huggingface_weights(dtype=ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
-    folder = checkpoints.write_huggingface(tmp_path / "theirs", weights)
-    save_huggingface(load_recurrentgemma(folder, dtype), tmp_path / "ours")
+@pytest.mark.parametrize(("case", "load"), [(OTHER, load_recurrentgemma), (MAMBA_OTHER, load_mamba), (RWKV, load_rwkv)])
+def test_theirs_to_ours_to_theirs_bit_by_bit(tmp_path, case, load, dtype):
+    weights = {
+        name: array.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+        for name, array in weights_of(case).items()
+    }
+    folder = write_folder(tmp_path / "theirs", case, changes=weights)
+    save_huggingface(load(folder, dtype), tmp_path / "ours")
     saved = SafeTensors(tmp_path / "ours" / "model.safetensors")
     assert set(saved) == set(weights) and saved.metadata == {"format": "pt"}
     for name, array in weights.items():
-        assert (saved.dtype(name), saved.shape(name)) == (array.dtype, array.shape)
-        assert saved[name].tobytes() == array.tobytes(), name
+        # The rates of Mamba's recurrence are always in float32.
+        expected = array.astype("float32") if name.endswith("A_log") else array
+        assert (saved.dtype(name), saved.shape(name)) == (expected.dtype, expected.shape), name
+        assert saved[name].tobytes() == expected.tobytes(), name
     config = json.loads((tmp_path / "ours" / "config.json").read_text())
-    assert config["dtype"] == dtype
-    assert {name: config[name] for name in checkpoints.config if name != "bos_token_id"} == {
-        name: value for name, value in checkpoints.config.items() if name != "bos_token_id"
-    }
+    theirs = {**config_of(case), "dtype": dtype}
+    theirs.pop("rescale_every", None)
+    assert {name: config[name] for name in theirs} == theirs
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "mixed_bfloat16"])
-@pytest.mark.parametrize("cls", [Griffin, Hawk])
-def test_ours_to_theirs_to_ours_bit_by_bit(tmp_path, dtype, cls):
-    model = set_every_variable(cls(CONFIG, dtype=dtype))
+@pytest.mark.parametrize(
+    ("cls", "config", "load"),
+    [
+        (Griffin, CONFIG, load_recurrentgemma),
+        (Hawk, CONFIG, load_recurrentgemma),
+        (LanguageModel, MAMBA_CONFIG, load_mamba),
+        (LanguageModel, MAMBA_CONFIG.replace(mixer_options=MAMBA_OPTIONS), load_mamba),
+        (LanguageModel, rwkv4_config(260, 8, 2, expand=3), load_rwkv),
+    ],
+)
+def test_ours_to_theirs_to_ours_bit_by_bit(tmp_path, dtype, cls, config, load):
+    model = cls(config, dtype=dtype)
+    rng = np.random.default_rng(0)
+    for variable in model.weights:
+        # Small ones too: the scale of Mamba's norms, stored plus one, could not hold their last bits.
+        values = rng.standard_normal(variable.shape) * 10.0 ** -rng.integers(0, 3, variable.shape)
+        variable.assign(keras.ops.cast(values, variable.dtype))
     save_huggingface(model, tmp_path / "theirs")
-    loaded = load_recurrentgemma(tmp_path / "theirs", dtype)
-    assert loaded.config == model.config
-    assert bits(loaded) == bits(model)
+    loaded = load(tmp_path / "theirs", dtype)
+    assert loaded.config == model.config and bits(loaded) == bits(model)
 
 
 def test_only_one_tensor_is_made_at_a_time():
     model = Griffin(CONFIG)
+    assert family_of(CONFIG)[0] is HUGGING_FACE
     tensors = foreign_tensors(model)
     kernel = next(variable for variable in model.weights if variable.path == "block_0/mixer/gate/kernel")
     kernel.assign(keras.ops.ones(kernel.shape))
@@ -79,25 +87,21 @@ def test_only_one_tensor_is_made_at_a_time():
 
 
 def test_the_tokenizer_and_its_ids(tmp_path):
-    model = Griffin(CONFIG)
-    model.tokenizer = ByteTokenizer()
+    model = Griffin(CONFIG, tokenizer=ByteTokenizer())
     save_huggingface(model, tmp_path / "theirs")
     config = json.loads((tmp_path / "theirs" / "config.json").read_text())
-    assert (config["pad_token_id"], config["bos_token_id"], config["eos_token_id"]) == (
-        model.tokenizer.pad_id,
-        model.tokenizer.start_id,
-        None,
-    )
-    assert load_recurrentgemma(tmp_path / "theirs").tokenizer == ByteTokenizer()
+    ids = model.tokenizer.pad_id, model.tokenizer.start_id, None
+    assert (config["pad_token_id"], config["bos_token_id"], config["eos_token_id"]) == ids
+    for path in (tmp_path / "theirs", tmp_path / "theirs" / "model.safetensors"):
+        assert load_recurrentgemma(path).tokenizer == ByteTokenizer()
 
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     folder = tmp_path / "theirs"
     save_huggingface(Griffin(CONFIG), folder)
     before = (folder / "model.safetensors").read_bytes()
-    model = Griffin(CONFIG)
+    model = Griffin(CONFIG, tokenizer=ByteTokenizer())
     monkeypatch.setattr(ByteTokenizer, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    model.tokenizer = ByteTokenizer()
     with pytest.raises(OSError, match="disk full"):
         save_huggingface(model, folder)
     assert (folder / "model.safetensors").read_bytes() == before

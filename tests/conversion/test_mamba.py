@@ -1,155 +1,125 @@
 import json
 
 import keras
-import ml_dtypes
 import numpy as np
 import pytest
 
-from keras_griffin.conversion import load_mamba, save_huggingface
-from keras_griffin.conversion.mamba import is_mamba, load_mamba_as
-from keras_griffin.files.safetensors import SafeTensors
-from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel
-from keras_griffin.models.saving.weights import as_array
-from keras_griffin.tokenizers import ByteTokenizer
+from keras_griffin.conversion import load_mamba
+from keras_griffin.files.safetensors import write_safetensors
+from keras_griffin.models import Griffin, Hawk, LanguageModel
+from parity.cases import FROZEN
+from tests.conversion.checkpoints import (
+    MAMBA,
+    MAMBA_AUTHORS_CONFIG,
+    MAMBA_OTHER,
+    TOKEN_IDS,
+    bits,
+    config_of,
+    forbid_building,
+    mamba_authors_weights,
+    weights_of,
+    write_folder,
+)
 
-TOKEN_IDS = np.random.default_rng(1).integers(1, 260, 19)
-CONFIG = GriffinConfig(260, 16, 2, 1, block_pattern=("mamba",), mlp_width=0, norm_epsilon=1e-5)
+
+def expected_logits(case):
+    """Mamba's logits `(T, V)` of one row, in float64, step by step."""
+    weights = {name: array.astype("float64") for name, array in weights_of(case).items()}
+    inner, states = case.config["expand"] * case.config["hidden_size"], case.config["state_size"]
+    rank, num_taps = case.config["time_step_rank"], case.config["conv_kernel"]
+
+    def norm(x, scale):
+        return x / np.sqrt(np.mean(x**2, -1, keepdims=True) + case.config["layer_norm_epsilon"]) * scale
+
+    def silu(x):
+        return x / (1.0 + np.exp(-x))
+
+    embedding = weights["backbone.embeddings.weight"]
+    x = embedding[TOKEN_IDS[0]]
+    for n in range(case.config["num_hidden_layers"]):
+        prefix = f"backbone.layers.{n}."
+        w = {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}
+        projected = norm(x, w["norm.weight"]) @ w["mixer.in_proj.weight"].T
+        padded = np.concatenate([np.zeros((num_taps - 1, inner)), projected[:, :inner]])
+        taps, bias = w["mixer.conv1d.weight"][:, 0].T, w["mixer.conv1d.bias"]
+        u = silu(np.array([np.sum(padded[t : t + num_taps] * taps, 0) + bias for t in range(len(x))]))
+        step, b, c = np.split(u @ w["mixer.x_proj.weight"].T, [rank, rank + states], -1)
+        step = np.log1p(np.exp(step @ w["mixer.dt_proj.weight"].T + w["mixer.dt_proj.bias"]))
+        hidden, outputs = np.zeros((inner, states)), []
+        for t in range(len(x)):
+            decay = np.exp(-step[t][:, None] * np.exp(w["mixer.A_log"]))
+            hidden = decay * hidden + (step[t] * u[t])[:, None] * b[t]
+            outputs.append(hidden @ c[t] + w["mixer.D"] * u[t])
+        x = x + (np.array(outputs) * silu(projected[:, inner:])) @ w["mixer.out_proj.weight"].T
+    return norm(x, weights["backbone.norm_f.weight"]) @ embedding.T
 
 
 def assert_loads(path, expected, **overrides):
     model = load_mamba(path, **overrides)
     assert type(model) is LanguageModel
-    logits = keras.ops.convert_to_numpy(model(TOKEN_IDS[None]))[0]
-    # Rounding in float32 through three layers.
-    np.testing.assert_allclose(logits, expected, atol=2e-5)
-
-
-def bits(model):
-    return {variable.path: as_array(variable).tobytes() for variable in model.weights}
-
-
-@pytest.fixture
-def folder(tmp_path, checkpoints):
-    return checkpoints.write_huggingface(tmp_path / "mamba", checkpoints.mamba_weights(), checkpoints.mamba_config)
+    logits = keras.ops.convert_to_numpy(model(TOKEN_IDS))[0]
+    # Rounding in float32 through three layers, of logits up to 20.
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
 @pytest.mark.any_backend
-@pytest.mark.parametrize("num_shards", [1, 3])
-def test_a_folder_of_hugging_face(tmp_path, checkpoints, num_shards):
-    weights = checkpoints.mamba_weights()
-    folder = checkpoints.write_huggingface(tmp_path / "folder", weights, checkpoints.mamba_config, num_shards)
-    expected = checkpoints.expected_mamba_logits(weights, TOKEN_IDS)
-    assert_loads(folder, expected)
-    if num_shards == 1:
-        assert_loads(folder / "model.safetensors", expected)
+def test_a_folder_of_hugging_face(tmp_path):
+    # Rows beyond the vocabulary are kept.
+    folder = write_folder(tmp_path / "folder", MAMBA_OTHER, {**config_of(MAMBA_OTHER), "vocab_size": 45})
+    assert_loads(folder, expected_logits(MAMBA_OTHER))
 
 
 @pytest.mark.any_backend
-@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
-def test_a_folder_of_the_authors(tmp_path, checkpoints, suffix):
-    weights = checkpoints.mamba_weights("embedding")
-    expected = checkpoints.expected_mamba_logits(weights, TOKEN_IDS, epsilon=1e-5)
-    weights["lm_head.weight"] = weights["backbone.embedding.weight"]
-    folder = checkpoints.write_huggingface(tmp_path / "folder", weights, checkpoints.mamba_authors_config)
-    if suffix == ".bin":
-        torch = pytest.importorskip("torch", reason="needs the extra torch")
-        (folder / "model.safetensors").unlink()
-        torch.save({name: torch.tensor(array) for name, array in weights.items()}, folder / "pytorch_model.bin")
-        assert_loads(folder / "pytorch_model.bin", expected)
-    assert_loads(folder, expected)
+def test_a_folder_of_the_authors(tmp_path):
+    weights, expected = mamba_authors_weights(), expected_logits(MAMBA)
+    (tmp_path / "config.json").write_text(json.dumps(MAMBA_AUTHORS_CONFIG))
+    write_safetensors(tmp_path / "model.safetensors", weights)
+    assert_loads(tmp_path, expected)
     # The table's rows of no token are kept, and cut on demand.
-    assert load_mamba(folder).config.vocabulary_size == 260
-    assert_loads(folder, expected[:, :258], vocabulary_size=258)
-
-
-@pytest.mark.any_backend
-def test_rows_beyond_the_vocabulary_are_kept(tmp_path, checkpoints):
-    weights = checkpoints.mamba_weights()
-    config = {**checkpoints.mamba_config, "vocab_size": 255}
-    folder = checkpoints.write_huggingface(tmp_path / "folder", weights, config)
-    assert_loads(folder, checkpoints.expected_mamba_logits(weights, TOKEN_IDS))
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_theirs_to_ours_to_theirs_bit_by_bit(tmp_path, checkpoints, dtype):
-    weights = checkpoints.mamba_weights(dtype=ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
-    folder = checkpoints.write_huggingface(tmp_path / "theirs", weights, checkpoints.mamba_config)
-    save_huggingface(load_mamba(folder, dtype), tmp_path / "ours")
-    saved = SafeTensors(tmp_path / "ours" / "model.safetensors")
-    assert set(saved) == set(weights) and saved.metadata == {"format": "pt"}
-    for name, array in weights.items():
-        # The recurrence's rates are always in float32.
-        expected = array.astype("float32") if name.endswith("A_log") else array
-        assert (saved.dtype(name), saved.shape(name)) == (expected.dtype, expected.shape), name
-        assert saved[name].tobytes() == expected.tobytes(), name
-    config = json.loads((tmp_path / "ours" / "config.json").read_text())
-    assert config["dtype"] == dtype
-    assert {name: config[name] for name in checkpoints.mamba_config} == checkpoints.mamba_config
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "mixed_bfloat16"])
-@pytest.mark.parametrize("options", [{}, {"mamba": {"state_size": 5, "rank": 3, "expand": 1, "conv_kernel_size": 2}}])
-def test_ours_to_theirs_to_ours_bit_by_bit(tmp_path, dtype, options):
-    model = LanguageModel(CONFIG.replace(mixer_options=options), dtype=dtype)
-    rng = np.random.default_rng(0)
-    for variable in model.weights:
-        # Small ones too: the scale itself could not hold their last bits.
-        values = rng.standard_normal(variable.shape) * 10.0 ** -rng.integers(0, 3, variable.shape)
-        variable.assign(keras.ops.cast(values, variable.dtype))
-    save_huggingface(model, tmp_path / "theirs")
-    loaded = load_mamba(tmp_path / "theirs", dtype)
-    assert loaded.config == model.config
-    assert bits(loaded) == bits(model)
+    assert load_mamba(tmp_path).config.vocabulary_size == 48
+    assert_loads(tmp_path, expected[:, :45], vocabulary_size=45)
+    torch = pytest.importorskip("torch", reason="needs the extra torch")
+    torch.save({name: torch.tensor(array) for name, array in weights.items()}, tmp_path / "pytorch_model.bin")
+    expected = bits(load_mamba(tmp_path))
+    (tmp_path / "model.safetensors").unlink()
+    for path in (tmp_path, tmp_path / "pytorch_model.bin"):
+        assert bits(load_mamba(path)) == expected
 
 
 @pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"hidden_size": 32, "intermediate_size": 96}, r"embeddings\.weight of shape \(260, 24\), which should be"),
+        ({"hidden_size": 32}, r"embeddings\.weight of shape \(48, 20\), which should be"),
         ({"num_hidden_layers": 100_000}, r"num_layers 100000 and 32 tensors\.$"),
-        ({"num_hidden_layers": 4}, r"no backbone\.layers\.3\.norm\.weight"),
-        ({"time_step_rank": 4}, r"mixer\.x_proj\.weight of shape \(13, 72\), which should be \(14, 72\)"),
+        ({"time_step_rank": 5}, r"mixer\.x_proj\.weight of shape \(14, 60\), which should be \(15, 60\)"),
     ],
 )
-def test_a_config_that_does_not_match_the_tensors_is_refused_first(
-    tmp_path, checkpoints, monkeypatch, change, sentence
-):
-    def building(*_, **__):
-        raise AssertionError("A model is built.")
-
-    monkeypatch.setattr(LanguageModel, "__init__", building)
-    config = {**checkpoints.mamba_config, **change}
-    folder = checkpoints.write_huggingface(tmp_path / "folder", checkpoints.mamba_weights(), config)
+def test_a_config_that_does_not_match_the_tensors_is_refused_first(tmp_path, monkeypatch, change, sentence):
+    forbid_building(monkeypatch)
+    folder = write_folder(tmp_path / "folder", MAMBA_OTHER, {**config_of(MAMBA_OTHER), **change})
     with pytest.raises(ValueError, match=rf"^load_mamba: .* Got .*{sentence}"):
         load_mamba(folder)
 
 
 @pytest.mark.any_backend
-def test_what_is_no_mamba_is_refused(huggingface_folder, folder):
+def test_what_is_no_mamba_is_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"^load_mamba: the checkpoint must have the tensor backbone\.embeddings\.weight or backbone\."
     ):
-        load_mamba(huggingface_folder)
+        load_mamba(write_folder(tmp_path / "folder", FROZEN))
+    folder = write_folder(tmp_path / "mamba", MAMBA)
     (folder / "config.json").unlink()
     with pytest.raises(ValueError, match=r"^load_mamba: the folder must have a config\.json\. Got '.*' without one\."):
         load_mamba(folder)
 
 
 @pytest.mark.any_backend
-def test_the_tokenizer_of_the_folder(folder):
-    assert load_mamba(folder).tokenizer is None
-    ByteTokenizer().save(folder)
-    assert load_mamba(folder).tokenizer == ByteTokenizer()
-
-
-@pytest.mark.any_backend
 @pytest.mark.parametrize("cls", [LanguageModel, Griffin])
-def test_from_preset(folder, cls):
-    assert is_mamba(SafeTensors(folder / "model.safetensors"))
-    model = cls.from_preset(folder, name="mamba", dtype="mixed_bfloat16")
-    expected = load_mamba_as(Griffin, folder, "mixed_bfloat16")
-    assert isinstance(model, cls) and isinstance(expected, Griffin)
+def test_from_preset(tmp_path, cls):
+    folder = write_folder(tmp_path / "mamba", MAMBA)
+    model, expected = cls.from_preset(folder, name="mamba", dtype="mixed_bfloat16"), load_mamba(folder)
+    assert type(model) is Griffin
     assert (model.name, model.config, model.dtype_policy.name) == ("mamba", expected.config, "mixed_bfloat16")
     assert bits(model) == bits(expected)
     with pytest.raises(

@@ -4,66 +4,60 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from keras_griffin.conversion.layouts import SCALE, Layout
-from keras_griffin.conversion.namings import (
-    DEEPMIND_FLAX,
-    DEEPMIND_TORCH,
-    HUGGING_FACE,
-    MAMBA_AUTHORS,
-    MAMBA_HUGGING_FACE,
-    ForeignTensor,
+from keras_griffin.conversion import namings
+from keras_griffin.conversion.layouts import SCALE
+from keras_griffin.conversion.mamba import read_mamba_config
+from keras_griffin.conversion.recurrentgemma import infer_config, read_config
+from keras_griffin.conversion.rwkv import read_rwkv_config
+from keras_griffin.models.weight_shapes import weight_shapes
+from parity.cases import FROZEN
+from tests.conversion.checkpoints import (
+    MAMBA,
+    MAMBA_OTHER,
+    OTHER,
+    RWKV,
+    config_of,
+    deepmind_torch_weights,
+    deepmind_weights,
+    mamba_authors_weights,
+    rwkv_authors_weights,
+    stored,
+    weights_of,
 )
-from keras_griffin.models import GriffinConfig, LanguageModel
 
 pytestmark = pytest.mark.any_backend
 
-NAMINGS = {
-    "huggingface": HUGGING_FACE,
-    "kernel": DEEPMIND_FLAX,
-    "weight": DEEPMIND_TORCH,
-    "embeddings": MAMBA_HUGGING_FACE,
-    "embedding": MAMBA_AUTHORS,
-}
+
+def published(name):
+    """The arrays of a small checkpoint by the names of one implementation, and its config."""
+    if name.startswith("DEEPMIND"):
+        arrays = deepmind_weights(FROZEN) if name == "DEEPMIND_FLAX" else deepmind_torch_weights(FROZEN)
+        return arrays, infer_config(stored(arrays), getattr(namings, name))
+    if name.startswith("MAMBA"):
+        case = MAMBA_OTHER if name == "MAMBA_HUGGING_FACE" else MAMBA
+        arrays = weights_of(case) if case is MAMBA_OTHER else mamba_authors_weights()
+        arrays.pop("lm_head.weight", None)
+        return arrays, read_mamba_config(config_of(case))
+    if name.startswith("RWKV"):
+        arrays = weights_of(RWKV) if name == "RWKV_HUGGING_FACE" else rwkv_authors_weights()
+        return arrays, read_rwkv_config(config_of(RWKV))
+    return weights_of(OTHER), read_config(config_of(OTHER))
 
 
-@pytest.fixture(scope="module")
-def models():
-    griffin = GriffinConfig(260, 32, 5, 4, mlp_width=40, recurrence_width=48, window=5, num_gate_blocks=4)
-    options = {"mamba": {"state_size": 5, "expand": 3, "conv_kernel_size": 3, "rank": 3}}
-    mamba = GriffinConfig(260, 24, 3, 1, mlp_width=0, block_pattern=("mamba",), mixer_options=options)
-    return {False: LanguageModel(griffin), True: LanguageModel(mamba)}
-
-
-@pytest.fixture
-def model(models, kind):
-    return models[kind.startswith("embedding")]
-
-
-def published(checkpoints, kind):
-    if kind.startswith("embedding"):
-        return checkpoints.mamba_weights(kind)
-    weights = checkpoints.huggingface_weights()
-    return weights if kind == "huggingface" else checkpoints.deepmind_weights(weights, kind)
-
-
-@pytest.mark.parametrize("kind", NAMINGS)
-def test_names_are_those_that_were_published_and_name_every_variable_once(checkpoints, model, kind):
-    tensors = NAMINGS[kind].tensors(model.config.mixer_names)
-    assert all(isinstance(tensor, ForeignTensor) and isinstance(tensor.layout, Layout) for tensor in tensors.values())
-    assert set(tensors) == set(published(checkpoints, kind))
-    named = sorted(path for tensor in tensors.values() for path in tensor.variables)
-    assert named == sorted(variable.path for variable in model.weights)
-
-
-@pytest.mark.parametrize("kind", NAMINGS)
-def test_there_and_back_is_the_same_bit_by_bit(checkpoints, model, kind):
-    shapes = {variable.path: tuple(variable.shape) for variable in model.weights}
-    theirs = published(checkpoints, kind)
-    for name, (layout, paths) in NAMINGS[kind].tensors(model.config.mixer_names).items():
-        array = theirs[name].copy()
+@pytest.mark.parametrize(
+    "name", [name for name in vars(namings) if name.endswith(("_FACE", "_AUTHORS", "FLAX", "TORCH"))]
+)
+def test_there_and_back_is_the_same_bit_by_bit(name):
+    theirs, config = published(name)
+    tensors, shapes = getattr(namings, name).tensors(config.mixer_names), weight_shapes(config)
+    assert set(tensors) == set(theirs)
+    # Every variable has one place.
+    assert sorted(path for _, paths in tensors.values() for path in paths) == sorted(shapes)
+    for tensor_name, (layout, paths) in tensors.items():
+        array = theirs[tensor_name].copy()
         array.flat[0] = np.nan
         parts = tuple(part.astype(array.dtype) for part in layout.split(array))
-        assert [part.shape for part in parts] == [shapes[path] for path in paths], name
+        assert [part.shape for part in parts] == [shapes[path] for path in paths], tensor_name
         assert layout.shape(*(part.shape for part in parts)) == array.shape
         assert np.ascontiguousarray(layout.join(*parts)).tobytes() == array.tobytes()
 

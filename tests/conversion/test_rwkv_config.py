@@ -1,8 +1,8 @@
 import pytest
 
-from keras_griffin.conversion.rwkv_config import infer_rwkv_config, read_rwkv_config, write_rwkv_config
-from keras_griffin.files.safetensors import StoredTensor
+from keras_griffin.conversion.rwkv import infer_rwkv_config, read_rwkv_config, write_rwkv_config
 from keras_griffin.models.presets import presets, rwkv4_config
+from tests.conversion.checkpoints import stored
 
 pytestmark = pytest.mark.any_backend
 
@@ -16,14 +16,12 @@ def test_there_and_back():
 
 def test_shapes_tell_the_sizes():
     shapes = {"emb.weight": (260, 8), "blocks.0.ffn.key.weight": (24, 8), "blocks.1.att.time_decay": (8,)}
-    tensors = {name: StoredTensor(shape, None, None) for name, shape in shapes.items()}
-    tensors["blocks.0.att.time_decay"] = tensors["blocks.1.att.time_decay"]
+    tensors = stored({**shapes, "blocks.0.att.time_decay": (8,)})
     assert infer_rwkv_config(tensors) == CONFIG
-    with pytest.raises(ValueError, match=r"^load_rwkv: .* must have a tensor emb\.weight with 2 axes\. Got none"):
+    with pytest.raises(ValueError, match=r"^load_rwkv: .* must have emb\.weight with 2 axes\. Got None\.$"):
         infer_rwkv_config({})
-    tensors["blocks.0.ffn.key.weight"] = StoredTensor((20, 8), None, None)
     with pytest.raises(ValueError, match=r"key\.weight must have a multiple of 8 rows\. Got 20\.$"):
-        infer_rwkv_config(tensors)
+        infer_rwkv_config({**tensors, **stored({"blocks.0.ffn.key.weight": (20, 8)})})
 
 
 @pytest.mark.parametrize(
@@ -48,6 +46,8 @@ def test_a_config_that_is_refused(changes, message):
         ({"num_layers": 3}, "the layers must be rwkv4 and rwkv4_channel in turn"),
         ({"norm": "rms"}, "norm must be layer"),
         ({"mlp_width": 4}, "mlp_width must be 0"),
+        ({"scale_embeddings": True}, "scale_embeddings must be False"),
+        ({"logits_soft_cap": 3.0}, "logits_soft_cap must be None"),
         ({"embedding_norm": False}, "embedding_norm must be True"),
         ({"tie_embeddings": True}, "tie_embeddings must be False"),
         ({"norm_epsilon": 1e-6}, "norm_epsilon must be 1e-05"),

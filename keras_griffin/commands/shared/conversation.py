@@ -18,16 +18,10 @@ from keras_griffin.tokenizers.special_tokens import END_OF_TURN
 
 
 class Conversation:
-    """A conversation in alternating turns; the model reads each token once.
+    """A conversation in alternating turns; the model, which has a tokenizer, reads each token once.
 
     If the tokenizer has Gemma's turn markers, they enclose each turn, and the model ends its own. Otherwise a message
-    is a line, and the answer ends with the first non-empty line that the model writes.
-
-    Args:
-        model: with a tokenizer.
-        most_tokens: the maximum of one answer.
-        sampler: how tokens are drawn.
-        seed: makes the conversation repeatable; turn n uses seed + n. None draws a fresh seed for each turn.
+    is a line, and the answer ends with the first non-empty line that the model writes. Turn n uses seed + n.
     """
 
     def __init__(self, model: LanguageModel, most_tokens: int, sampler: Greedy | TopP, seed: int | None = None):
@@ -61,11 +55,7 @@ class Conversation:
         return self.model.prefill([token_ids], state=self.state)
 
     def resume(self, state: LanguageModelState) -> None:
-        """Resume a conversation of this model from its state at the end of a turn.
-
-        Raises:
-            ValueError: the state is not of such a conversation; the current one is unchanged.
-        """
+        """Resume a conversation of this model from its state at the end of a turn."""
         state = fitted("chat", state, self.model.initial_state(1))
         if state.num_rows != 1:
             raise ValueError(f"chat: the state must be of one conversation. Got {state.num_rows} rows.")
@@ -83,14 +73,10 @@ class Conversation:
         self.file = os.path.realpath(path)
 
     def answer(self, message: str) -> Iterator[str]:
-        """Read a message; the model generates the answer as its pieces are consumed.
+        """Read a message; the model generates the answer as its pieces, some of them empty, are consumed.
 
-        A piece is the text that one more token completes, possibly empty. A consumer that stops early cuts the answer,
-        and the conversation continues from there.
-
-        Raises:
-            ValueError: the tokenizer does not accept the message, or it holds a turn marker; the conversation is
-                unchanged.
+        A consumer that stops early cuts the answer, and the conversation continues from there. A message that the
+        tokenizer does not accept, or with a turn marker, is a ValueError and changes nothing.
         """
         state = self.state
         token_ids = self.tokenizer.encode(self._framed(message, state), start=_is_new(state))

@@ -13,12 +13,18 @@ class CommandError(Exception):
 
 
 @contextlib.contextmanager
-def refusals():
-    """Inside the `with` block, a `ValueError` of the library becomes a `CommandError`."""
+def refusals(*others: type[Exception]):
+    """Inside the `with` block, a `ValueError` of the library, or one of `others`, becomes a `CommandError`."""
+    kinds: tuple[type[Exception], ...] = (ValueError, *others)
     try:
         yield
-    except ValueError as error:
-        raise CommandError(_sentence(error)) from error
+    except kinds as error:
+        raise CommandError(first_line(_sentence(error)) or type(error).__name__) from error
+
+
+def first_line(text: str) -> str:
+    """The first line of a message; empty if it has none."""
+    return text.strip().partition("\n")[0]
 
 
 @contextlib.contextmanager
@@ -31,7 +37,7 @@ def refusals_of_the_disk(command: str, rule: str, name: str | None = None):
 
 
 def said(command: str, error: Exception) -> str:
-    """An error as a command prints it: after the command's name, not that of the function that noticed it.
+    """An error as a command prints it, with the command's name in place of an internal function's.
 
     The name of an op or of an environment variable, which a user has selected, stays.
     """
@@ -46,11 +52,7 @@ def said(command: str, error: Exception) -> str:
 
 
 def disk_refusal(command: str, rule: str, error: OSError, name: str | None = None) -> CommandError:
-    """The error of a command for a file that can't be written or read: `name` as the user gave it, or else the error's.
-
-    Raises:
-        BrokenPipeError: `error` is one, which concerns no file.
-    """
+    """The error of a command for a file, `name` as the user gave it, or else the error's; a broken pipe stays one."""
     if isinstance(error, BrokenPipeError):
         raise error
     # Report the system's error, without the library's wording around it.

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 
 from keras_griffin import backends
-from keras_griffin.commands.shared.errors import CommandError, refusals, refusals_of_the_disk
+from keras_griffin.commands.shared.errors import CommandError, first_line, refusals, refusals_of_the_disk
 from keras_griffin.commands.shared.runs import MODEL
 from keras_griffin.files.private_cache import private_cache
 from keras_griffin.models import Griffin, GriffinConfig, LanguageModel
@@ -35,9 +35,6 @@ def load_text_model(
     """A model with its tokenizer; without one, a model with 256 ids is assumed to read bytes.
 
     `command` and `option` are the names in error messages; the others are the values of `--model` and the like.
-
-    Raises:
-        CommandError: there is no such model, it has no tokenizer, or the adapter does not fit it.
     """
     with refusals_of_the_tokenizer(f"{command}: {option} must come with its tokenizer. Got {name!r}:"):
         model = load_model(command, name, dtype, option)
@@ -56,13 +53,7 @@ def load_text_model(
 
 
 def load_model(command: str, name: str, dtype: str | None = None, option: str = "--model") -> LanguageModel:
-    """The model in a `.keras` file, in the folder of a run, in what `from_preset` reads, or on the Hugging Face Hub.
-
-    The arguments are those of `load_text_model`; a `.keras` file has its own dtype.
-
-    Raises:
-        CommandError: there is no such model, or it can't be loaded.
-    """
+    """The model in a `.keras` file, in the folder of a run, in what `from_preset` reads, or on the Hugging Face Hub."""
     path = Path(name)
     if name and (path / MODEL).is_file():
         # The folder of a run.
@@ -80,10 +71,8 @@ def load_model(command: str, name: str, dtype: str | None = None, option: str = 
             f"{command}: {option} must be a .keras file, a folder, {SCHEME}OWNER/NAME or {', '.join(TRAINED)}. "
             f"Got {name!r}{did_you_mean(name, TRAINED)}"
         )
-    try:
+    with refusals(ImportError, OSError):
         return Griffin.from_preset(name if is_named else path.absolute(), dtype=dtype)
-    except (ImportError, OSError, ValueError) as error:
-        raise CommandError(_first_line(error)) from error
 
 
 @contextlib.contextmanager
@@ -98,21 +87,13 @@ def refusals_of_the_tokenizer(rule: str):
 
 
 def load_named_tokenizer(command: str, path: str | None, option: str = "--tokenizer") -> Tokenizer:
-    """The tokenizer in a folder or a file; the byte tokenizer if no path is given.
-
-    `command` and `option` are the names in error messages.
-
-    Raises:
-        CommandError: there is no tokenizer at the path.
-    """
+    """The tokenizer in a folder or a file; the byte tokenizer if no path is given."""
     if path is None:
         return ByteTokenizer()
-    try:
+    with refusals(ImportError, OSError):
         cls = _FILES.get(os.path.basename(path))
         # An empty name would be the current folder.
         tokenizer = cls(path) if cls and os.path.isfile(path) else load_tokenizer(path) if path else None
-    except (ImportError, OSError, ValueError) as error:
-        raise CommandError(str(error).splitlines()[0]) from error
     if tokenizer is None:
         raise CommandError(
             f"{command}: {option} must be a folder with one of {', '.join(cls.file_name for cls in TOKENIZERS)}. "
@@ -151,25 +132,17 @@ def _load_keras_file(command, path, option):
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             model = keras.saving.load_model(path, compile=False)
     except ImportError as error:
-        raise CommandError(_first_line(error)) from error
+        raise CommandError(first_line(str(error))) from error
     except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        reason = _first_line(error).removesuffix(".")
+        reason = first_line(str(error)).removesuffix(".") or type(error).__name__
         raise CommandError(
             f"{command}: {option} must be a valid .keras file of this version. Got {str(path)!r}: {reason}."
         ) from error
     return model
 
 
-def _first_line(error) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
-
-
 def _read_archive(path: Path) -> tuple[dict, int] | None:
-    """The config in a `.keras` file, and the bytes of its weights; None if it is not such a file.
-
-    Read before the file is loaded, because loading runs any class that it names.
-    """
+    """The config in a `.keras` file, and the bytes of its weights, read without running a class that the file names."""
     if not zipfile.is_zipfile(path):
         return None
     try:

@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 DTYPES = ("float32", "bfloat16", "float16", "mixed_bfloat16", "mixed_float16")
 #: The help of `MODEL`.
@@ -13,34 +14,27 @@ MODEL = (
 )
 
 
-def positive_int(text: str) -> int:
-    """An integer of at least 1."""
-    return _number(text, int, lambda value: value >= 1, "an integer of at least 1")
+def number(kind: Callable[[str], Any], is_allowed: Callable[[Any], bool], rule: str) -> Callable[[str], Any]:
+    """A type for argparse: a number for which the rule holds."""
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not is_allowed(value):
+            raise argparse.ArgumentTypeError(f"must be {rule}. Got {text!r}.")
+        return value
+
+    return parse
 
 
-def non_negative_int(text: str) -> int:
-    """An integer of at least 0."""
-    return _number(text, int, lambda value: value >= 0, "an integer of at least 0")
-
-
-def seed(text: str) -> int:
-    """An unsigned 64-bit integer."""
-    return _number(text, int, lambda value: 0 <= value < 2**64, "an integer from 0 to 2**64 - 1")
-
-
-def positive_float(text: str) -> float:
-    """A finite number above 0."""
-    return _number(text, float, lambda value: 0 < value < float("inf"), "a finite number above 0")
-
-
-def non_negative_float(text: str) -> float:
-    """A finite number of at least 0."""
-    return _number(text, float, lambda value: 0 <= value < float("inf"), "a finite number of at least 0")
-
-
-def share(text: str) -> float:
-    """A number above 0 and at most 1."""
-    return _number(text, float, lambda value: 0 < value <= 1, "a number above 0 and at most 1")
+positive_int = number(int, lambda value: value >= 1, "an integer of at least 1")
+non_negative_int = number(int, lambda value: value >= 0, "an integer of at least 0")
+seed = number(int, lambda value: 0 <= value < 2**64, "an integer from 0 to 2**64 - 1")
+positive_float = number(float, lambda value: 0 < value < float("inf"), "a finite number above 0")
+non_negative_float = number(float, lambda value: 0 <= value < float("inf"), "a finite number of at least 0")
+share = number(float, lambda value: 0 < value <= 1, "a number above 0 and at most 1")
 
 
 def names(text: str) -> list[str]:
@@ -61,28 +55,12 @@ def option(text: str) -> str:
 
 
 def parsed_option(text: str) -> tuple[list[str], object]:
-    """The names that lead to an option of a mixer, and its value: JSON, or else text.
-
-    Examples:
-        >>> from keras_griffin.commands.shared.options import parsed_option
-        >>> parsed_option("lru.unit_options.state_size=64")
-        (['lru', 'unit_options', 'state_size'], 64)
-    """
+    """The names that lead to an option of a mixer, such as `["lru", "state_size"]`, and its value: JSON, or text."""
     path, _, value = text.partition("=")
     try:
         return path.split("."), json.loads(value)
     except ValueError:
         return path.split("."), value
-
-
-def _number(text, kind, is_allowed, rule):
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not is_allowed(value):
-        raise argparse.ArgumentTypeError(f"must be {rule}. Got {text!r}.")
-    return value
 
 
 def add_number(
@@ -97,6 +75,26 @@ def add_number(
         metavar="X" if is_float else "N",
         help=f"{text} (default: {default:g})",
     )
+
+
+def add_files(parser: argparse.ArgumentParser, count: str = "*") -> None:
+    """The text to read."""
+    parser.add_argument("files", nargs=count, metavar="FILES", help="files or folders of text")
+    parser.add_argument("--include-binary", action="store_true", help="also read binary files inside folders")
+
+
+def add_output(group: argparse._ActionsContainer, metavar: str, text: str, replaced: str, **options: Any) -> None:
+    """Where the result goes, and whether it may replace an earlier one."""
+    group.add_argument("--output", metavar=metavar, help=text, **options)
+    group.add_argument("--overwrite", action="store_true", help=f"replace {replaced}")
+
+
+def add_windows(group: argparse._ActionsContainer, unit: str) -> None:
+    """The batches of windows to train on."""
+    add_number(group, "--sequence-length", 256, f"{unit} in a window")
+    add_number(group, "--batch-size", 8, "windows in a batch")
+    add_number(group, "--learning-rate", 3e-3, "peak learning rate")
+    add_number(group, "--seed", 0, "seed of the split, the weights and the batches", seed)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -115,13 +113,8 @@ def add_sampling(group: argparse._ActionsContainer) -> None:
     """How the next token is drawn: `--temperature` and `--top-p`."""
     text = "below 1 favours likely tokens, 0 always takes the likeliest"
     add_number(group, "--temperature", 0.7, text, non_negative_float)
-    group.add_argument(
-        "--top-p",
-        type=share,
-        default=0.95,
-        metavar="P",
-        help="sample from the likeliest tokens whose total probability is P (default: %(default)s)",
-    )
+    text = "sample from the likeliest tokens whose total probability is P (default: %(default)s)"
+    group.add_argument("--top-p", type=share, default=0.95, metavar="P", help=text)
 
 
 @dataclass(frozen=True)
@@ -133,9 +126,6 @@ class _Default:
     def __str__(self):
         return str(self.value)
 
-    def __repr__(self):
-        return repr(self.value)
-
 
 def mark_defaults(parser: argparse.ArgumentParser) -> None:
     """Mark the defaults of a parser that has all its options, for `split_given`; None is only ever a default."""
@@ -144,21 +134,7 @@ def mark_defaults(parser: argparse.ArgumentParser) -> None:
 
 
 def split_given(arguments: argparse.Namespace) -> tuple[dict, dict]:
-    """All arguments by name, and the subset that was given.
-
-    Args:
-        arguments: from a parser passed to `mark_defaults`.
-
-    Examples:
-        >>> import argparse
-        >>> from keras_griffin.commands.shared.options import mark_defaults, split_given
-        >>> parser = argparse.ArgumentParser()
-        >>> action = parser.add_argument("--width", type=int, default=3)
-        >>> action = parser.add_argument("--layers", type=int, default=2)
-        >>> mark_defaults(parser)
-        >>> split_given(parser.parse_args(["--layers", "2"]))
-        ({'width': 3, 'layers': 2}, {'layers': 2})
-    """
+    """All arguments by name, and those that were given, even as their defaults; the parser has marked defaults."""
     marked = vars(arguments)
     given = {name: value for name, value in marked.items() if not isinstance(value, _Default | None)}
     return {name: value.value if isinstance(value, _Default) else value for name, value in marked.items()}, given

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import keras
 
-from keras_griffin.commands.shared.errors import CommandError, refusals
+from keras_griffin.commands.shared.errors import CommandError, refusals, refusals_of_the_disk
 from keras_griffin.commands.shared.options import split_given
+from keras_griffin.commands.shared.outputs import check_outside_text
 from keras_griffin.commands.shared.terminal import bytes_of_files, command
 from keras_griffin.tasks.text import Corpus
 from keras_griffin.training import ResumableRun
@@ -30,12 +31,7 @@ _MAY_DIFFER = {"command", "resume", "output"}
 
 
 def open_run(arguments: argparse.Namespace) -> tuple[argparse.Namespace, ResumableRun | None]:
-    """The arguments, and the run to resume; None for a new run.
-
-    Raises:
-        CommandError: the folder holds no run that can resume, or the backend or the given arguments differ from those
-            of the run.
-    """
+    """The arguments, and the run to resume, if they match it; None for a new run."""
     everything, given = split_given(arguments)
     if everything["resume"] is None:
         return argparse.Namespace(**everything), None
@@ -88,25 +84,14 @@ def family(arguments: argparse.Namespace) -> str:
 
 
 def output_folder(arguments: argparse.Namespace) -> Path:
-    """The folder of the run, which must not contain or overwrite the text, nor an earlier run.
-
-    Raises:
-        CommandError: `--output` is empty, lies within the text, or holds a run that `--overwrite` does not give up.
-    """
+    """The folder of the run, which must not contain or overwrite the text, nor an earlier run."""
     if arguments.output == "":
         raise CommandError("train: --output must name a folder. Got ''.")
     folder = Path(arguments.output or f"runs/{family(arguments)}-{time.strftime('%Y%m%d-%H%M%S')}")
-    # A folder may have several paths, through links and `.`.
-    place = Path(os.path.realpath(folder))
-    around = [parent for parent in (place, *place.parents) if parent.exists()]
-    for path in filter(None, arguments.files):
-        if os.path.isdir(path) and any(os.path.samefile(path, parent) for parent in around):
-            default = "" if arguments.output else ", the default"
-            raise CommandError(
-                f"train: --output must be a folder outside the text. Got {str(folder)!r}{default}, within {path!r}."
-            )
-        file = Path(os.path.realpath(path))
-        if file.name in (MODEL, LOG, PICTURE, RESULT, PROMPT) and file.parent == place:
+    default = "" if arguments.output else ", the default"
+    check_outside_text("train", folder, arguments.files, f"{str(folder)!r}{default}")
+    for file in map(Path, map(os.path.realpath, arguments.files)):
+        if file.name in (MODEL, LOG, PICTURE, RESULT, PROMPT) and file.parent == Path(os.path.realpath(folder)):
             raise CommandError(
                 "train: --output must be a folder whose files are not part of the text. "
                 f"Got {str(folder)!r} with {file.name}."
@@ -118,22 +103,15 @@ def output_folder(arguments: argparse.Namespace) -> Path:
 
 def make_folder(folder: Path) -> None:
     """Create the folder of the run, or refuse one that can't be written to."""
-    try:
+    rule = "--output must be a folder that can be created and written to"
+    with refusals_of_the_disk("train", rule, str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
         # Opened to append: an earlier run loses nothing before this one begins.
         (folder / LOG).open("ab").close()
-    except OSError as error:
-        raise CommandError(
-            f"train: --output must be a folder that can be created and written to. Got {str(folder)!r}: {error}."
-        ) from error
 
 
 def check_holds_no_run(folder: Path) -> None:
-    """Refuse to train over an earlier run.
-
-    Raises:
-        CommandError: the folder holds one; the message says how good its model is.
-    """
+    """Refuse to train over an earlier run; the message says how good its model is."""
     if saved_run(folder).is_begun:
         raise CommandError(
             "train: --output must be a folder without an interrupted run; --resume continues it, --overwrite replaces "
@@ -169,24 +147,18 @@ def _quality(result: Path) -> str:
         return "a model whose quality is unknown,"
 
 
-def as_notes(arguments: argparse.Namespace, corpus: Corpus, epochs: int, num_batches: int, windows: int) -> dict:
+def as_notes(arguments: argparse.Namespace, corpus: Corpus, plan: dict) -> dict:
     """What a run needs in order to resume, from any current folder."""
     return {
         "arguments": _with_absolute_paths(vars(arguments)),
         "backend": keras.backend.backend(),
         "text": _describe_text(corpus),
-        "epochs": epochs,
-        "num_batches": num_batches,
-        "windows": windows,
+        **plan,
     }
 
 
 def check_text(run: ResumableRun, corpus: Corpus) -> None:
-    """Check that the text is the one that the run began with.
-
-    Raises:
-        CommandError: its files, size or content differ.
-    """
+    """Check that the text is the one that the run began with."""
     then, now = run.notes["text"], _describe_text(corpus)
     if then == now:
         return

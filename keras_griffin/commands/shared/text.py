@@ -1,6 +1,7 @@
 """The text that `train` and `compare` read: a corpus and its tokens."""
 
 import argparse
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,9 +11,8 @@ import numpy as np
 
 from keras_griffin.commands.shared.errors import CommandError, refusals
 from keras_griffin.commands.shared.load import load_named_tokenizer
-from keras_griffin.commands.shared.runs import PROMPT, TOKENIZER, check_text, holds_run
+from keras_griffin.commands.shared.runs import TOKENIZER, check_text, holds_run
 from keras_griffin.commands.shared.terminal import bytes_of_files
-from keras_griffin.files import atomic_file
 from keras_griffin.files.atomic import atomic_folder
 from keras_griffin.tasks.text import Corpus, load_corpus
 from keras_griffin.tokenizers import ByteTokenizer, Tokenizer, train_bpe
@@ -52,11 +52,7 @@ class TokenText:
 
 
 def read_text(arguments: argparse.Namespace, resumed: ResumableRun | None) -> TokenText:
-    """The text that the options name, as tokens; a resumed run, in the folder `output`, keeps its text and tokenizer.
-
-    Raises:
-        CommandError: the text or the tokenizer is missing, differs from that of the run, or they do not fit each other.
-    """
+    """The text that the options name, as tokens; a run that resumes, in the folder `output`, keeps its tokenizer."""
     tokenizer = _find_tokenizer(arguments, resumed is not None)
     with refusals():
         corpus = load_corpus(
@@ -71,8 +67,11 @@ def read_text(arguments: argparse.Namespace, resumed: ResumableRun | None) -> To
         check_text(resumed, corpus)
     if isinstance(tokenizer, ByteTokenizer):
         return TokenText(corpus, tokenizer, corpus.train, corpus.validation, token_byte_counts(tokenizer))
-    tokenizer = tokenizer or _learn_tokenizer(corpus.train, arguments.vocabulary)
-    validation = _encode(tokenizer, corpus.validation, is_judged=True)
+    if tokenizer is None:
+        # From the training text alone, so that the vocabulary reveals nothing of the held-out text.
+        with refusals(ImportError):
+            tokenizer = train_bpe(pieces(corpus.train), arguments.vocabulary)
+    validation = _encode(tokenizer, corpus.validation, is_held_out=True)
     train = _encode(tokenizer, corpus.train)
     least = arguments.sequence_length + 1
     if min(len(train), len(validation)) < least:
@@ -90,31 +89,16 @@ def keep_tokenizer(text: TokenText, folder: Path) -> None:
 
 
 def own_prompt(text: TokenText) -> str:
-    """The beginning of a line in the middle of the held-out text; empty if all of that is white space.
-
-    A line at the margin is preferred, and a long one.
-    """
+    """The beginning of a line, at the margin and long if possible, in the middle of the held-out text; or nothing."""
     data = text.corpus.validation.tobytes()
     middle = data.find(b"\n", len(data) // 2) + 1
-    lines = [
-        line
-        for part in (data[middle : middle + _PIECE], data[:_PIECE])
-        for line in part.decode("utf-8", "surrogateescape").splitlines()
-        if line.strip()
-    ]
-    at_the_margin = [line for line in lines if not line[0].isspace()] or lines
-    long = (line for line in at_the_margin if len(line) >= 2 * _MOST_OF_A_LINE)
-    line = next(long, at_the_margin[0] if lines else "").strip()
+    text_around = data[middle : middle + _PIECE] + b"\n" + data[:_PIECE]
+    lines = [line for line in text_around.decode("utf-8", "surrogateescape").splitlines() if line.strip()]
+    line = max(lines, key=lambda line: (not line[0].isspace(), len(line) >= 2 * _MOST_OF_A_LINE), default="").strip()
     end = min(_MOST_OF_A_LINE, -(-len(line) // 2))
     # Back to the end of a word, without the space after it, which is part of the next word's token.
     is_within_a_word = re.match(r"\w\w", line[end - 1 : end + 1])
     return (re.sub(r"\w+$", "", line[:end]) if is_within_a_word else line[:end]).rstrip() or line[:end]
-
-
-def keep_prompt(prompt: str, folder: Path) -> None:
-    """Write what the samples of a run continue into its folder, where `generate` finds it."""
-    with atomic_file(folder / PROMPT) as path:
-        path.write_bytes(prompt.encode("utf-8", "surrogateescape"))
 
 
 def describe_text(text: TokenText, compressors: Mapping[str, float]) -> dict[str, str]:
@@ -162,7 +146,7 @@ def pieces(data: np.ndarray) -> Iterator[str]:
 
 
 def _find_tokenizer(arguments, is_resumed):
-    """The byte tokenizer, that of the resumed run or the named one; None if one is to be trained."""
+    """The byte tokenizer, the resumed run's or the named one; None if one is to be trained."""
     if not has_tokenizer(arguments):
         return ByteTokenizer()
     if is_resumed:
@@ -171,38 +155,19 @@ def _find_tokenizer(arguments, is_resumed):
     return None if arguments.tokenizer is None else load_named_tokenizer("train", arguments.tokenizer)
 
 
-def _learn_tokenizer(train: np.ndarray, vocabulary_size: int) -> Tokenizer:
-    """Train on the training text alone, so that the vocabulary reveals nothing of the held-out text."""
-    try:
-        with refusals():
-            return train_bpe(pieces(train), vocabulary_size)
-    except ImportError as error:
-        raise CommandError(str(error)) from error
-
-
-def _encode(tokenizer, data: np.ndarray, is_judged: bool = False) -> np.ndarray:
-    """The ids `(T,)` of a text; with `is_judged` they must decode to it byte for byte.
-
-    Raises:
-        CommandError: they do not.
-    """
+def _encode(tokenizer, data: np.ndarray, is_held_out: bool = False) -> np.ndarray:
+    """The ids `(T,)` of a text; with `is_held_out` they must decode to it byte for byte."""
     dtype = "uint16" if tokenizer.vocabulary_size <= 1 << 16 else "int32"
     parts = []
     for piece in pieces(data):
-        ids = tokenizer.encode(piece, start=False)
-        if is_judged:
-            _check_is_written(tokenizer, ids, piece.encode())
+        ids, text = tokenizer.encode(piece, start=False), piece.encode()
         parts.append(np.array(ids, dtype))
+        written = b"".join(map(tokenizer.token_bytes, ids)) if is_held_out else text
+        # Some tokenizers prepend a space, which they remove again when they decode.
+        if text not in (written, written.removeprefix(b" ")):
+            same = len(os.path.commonprefix([written, text]))
+            raise CommandError(
+                "train: a tokenizer must reproduce the held-out text exactly. "
+                f"Got {tokenizer!r}, which writes {written[same : same + 20]!r} for {text[same : same + 20]!r}."
+            )
     return np.concatenate(parts)
-
-
-def _check_is_written(tokenizer, ids, text: bytes) -> None:
-    written = b"".join(map(tokenizer.token_bytes, ids))
-    # Some tokenizers prepend a space, which they remove again when they decode.
-    if text in (written, written.removeprefix(b" ")):
-        return
-    same = next((i for i, pair in enumerate(zip(written, text, strict=False)) if pair[0] != pair[1]), len(written))
-    raise CommandError(
-        "train: a tokenizer must reproduce the held-out text exactly. "
-        f"Got {tokenizer!r}, which writes {written[same : same + 20]!r} for {text[same : same + 20]!r}."
-    )

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
 
 import keras
 
@@ -38,7 +37,7 @@ from keras_griffin.training import (
     retain_memory,
     warm_up_then_cosine,
 )
-from keras_griffin.training.pace import measure_pace
+from keras_griffin.training.pace import Pace, measure_pace
 
 _TOKENIZERS = {HuggingFaceTokenizer: "tokenizers", SentencePieceTokenizer: "sentencepiece"}
 FAMILIES = {"griffin": Griffin, "hawk": Hawk, "mqa": MQATransformer}
@@ -59,37 +58,31 @@ def prepare_training(name: str) -> None:
         raise CommandError(
             f"{name}: KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Got {backend}, which computes no gradients."
         )
-    # A program that imports a command keeps its own ways.
+    # A program that imports a command keeps its own settings.
     if is_command_line():
         retain_memory()
 
 
 def build_model(arguments: argparse.Namespace, tokenizer) -> LanguageModel:
     """The model that the options describe, with the vocabulary of a tokenizer."""
-    pattern = {} if arguments.pattern is None else {"block_pattern": arguments.pattern}
+    mixer_options: dict = {}
+    for (*path, name), value in map(parsed_option, arguments.option or []):
+        inside = mixer_options
+        for place in path:
+            inside = inside.setdefault(place, {})
+        inside[name] = value
     config = GriffinConfig(
         vocabulary_size=tokenizer.vocabulary_size,
         width=arguments.width,
         num_layers=arguments.layers,
         num_heads=arguments.heads,
         window=arguments.window,
-        mixer_options=_mixer_options(arguments.option or []),
-        **pattern,
+        mixer_options=mixer_options,
+        **({} if arguments.pattern is None else {"block_pattern": arguments.pattern}),
     )
     dtype = "mixed_bfloat16" if arguments.mixed_precision else "float32"
     kind = FAMILIES[arguments.model] if arguments.pattern is None else LanguageModel
     return kind(config, dtype=dtype, tokenizer=tokenizer)
-
-
-def _mixer_options(options) -> dict:
-    """The options as `GriffinConfig` takes them."""
-    nested: dict = {}
-    for (*path, name), value in map(parsed_option, options):
-        inside = nested
-        for place in path:
-            inside = inside.setdefault(place, {})
-        inside[name] = value
-    return nested
 
 
 def compile_for_training(model: LanguageModel, learning_rate, text: TokenText) -> None:
@@ -109,21 +102,8 @@ def evaluate(model: LanguageModel, held_out: HeldOutWindows) -> float:
     return model.evaluate(held_out, verbose=verbose, return_dict=True)["bits"]
 
 
-class Plan(NamedTuple):
-    """The size of a run: its epochs, and in each the batches, and the windows of held-out text predicted after it."""
-
-    epochs: int
-    num_batches: int
-    windows: int
-
-
-def make_plan(model: LanguageModel, text: TokenText, arguments: argparse.Namespace) -> Plan:
-    """Divide `--minutes` or `--steps` into epochs.
-
-    With `--minutes`, training and validation are timed. With `--steps`, validation is a fixed share of the steps, so
-    that the run is the same on every machine; predicting a batch takes less than half the time of training on it, which
-    adds a backward pass.
-    """
+def make_plan(model: LanguageModel, text: TokenText, arguments: argparse.Namespace) -> dict[str, int]:
+    """The number of epochs, batches per epoch, and windows validated after each; for `--minutes`, by timing."""
     windows = epoch_windows(text, arguments)
     if arguments.steps is None:
         steps, batches = count_steps(model, text, arguments, -(-windows // arguments.batch_size))
@@ -131,8 +111,10 @@ def make_plan(model: LanguageModel, text: TokenText, arguments: argparse.Namespa
     else:
         steps = arguments.steps
         epochs = min(EPOCHS, steps)
+        # Training on a batch, with its backward pass, takes more than twice as long as predicting one.
         batches = int(2 * SHARE * steps / epochs)
-    return Plan(epochs, round(steps / epochs), min(windows, max(batches, 1) * arguments.batch_size))
+    windows = min(windows, max(batches, 1) * arguments.batch_size)
+    return {"epochs": epochs, "num_batches": round(steps / epochs), "windows": windows}
 
 
 def epoch_windows(text: TokenText, arguments: argparse.Namespace) -> int:
@@ -145,19 +127,24 @@ def count_steps(model: LanguageModel, text: TokenText, arguments: argparse.Names
     """The steps, and batches of validation up to `batches`, that fit into the time; found by a short training."""
     started = time.perf_counter()
     seconds = 60 * arguments.minutes
-    shape = arguments.sequence_length, arguments.batch_size
-    timed = RandomWindows(text.train, *shape, num_batches=TIMED_STEPS, seed=arguments.seed)
-    held_out = text.held_out(arguments, TIMED_STEPS * arguments.batch_size)
-    compile_for_training(model, 0.0, text)
-    pace = measure_pace(model, timed, held_out)
-    for_one = pace.validation / held_out.num_batches
-    batches = min(batches, max(int(SHARE * seconds / EPOCHS / for_one), 1))
-    pace = dataclasses.replace(pace, validation=batches * for_one)
+    pace = pace_of(model, text, arguments)
+    batches = min(batches, max(int(SHARE * seconds / EPOCHS / pace.validation), 1))
+    pace = dataclasses.replace(pace, validation=batches * pace.validation)
     spent = time.perf_counter() - started
     steps = pace.steps_within(seconds - spent, EPOCHS)
     print_rows({"pace": f"{1000 * pace.step:.0f} ms per step: enough time for {steps:,} steps"})
     print_rows(describe_division(spent + pace.start, steps * pace.step, EPOCHS * pace.validation))
     return steps, batches
+
+
+def pace_of(model: LanguageModel, text: TokenText, arguments: argparse.Namespace) -> Pace:
+    """The pace of a model in training, with a validation of one batch."""
+    shape = arguments.sequence_length, arguments.batch_size
+    timed = RandomWindows(text.train, *shape, num_batches=TIMED_STEPS, seed=arguments.seed)
+    held_out = text.held_out(arguments, TIMED_STEPS * arguments.batch_size)
+    compile_for_training(model, 0.0, text)
+    pace = measure_pace(model, timed, held_out)
+    return dataclasses.replace(pace, validation=pace.validation / held_out.num_batches)
 
 
 def describe_division(compiling: float, training: float, validating: float) -> dict[str, str]:
@@ -171,10 +158,7 @@ def describe_division(compiling: float, training: float, validating: float) -> d
 def last_held_out(
     model: LanguageModel, text: TokenText, arguments: argparse.Namespace, few: HeldOutWindows, seconds: float
 ) -> HeldOutWindows:
-    """The windows of the last validation: all, if they take no more than its share of the time.
-
-    The model is timed on `few` of them, of which the result has at least as many, after `seconds` of training.
-    """
+    """The windows of the last validation: at least `few`, or as many as its share of `seconds` of training allows."""
     started = time.perf_counter()
     model.evaluate(few, verbose=0)
     for_one = (time.perf_counter() - started) / few.num_batches
@@ -191,7 +175,7 @@ class Outlook(keras.callbacks.Callback):
         self._done, self._first_ended = 0, 0.0
 
     def on_train_batch_end(self, batch, logs=None):
-        """Count a step; the first, which compiles, is no measure of the others."""
+        """Count a step; the first one compiles and is not timed."""
         self._done += 1
         if self._done == 1:
             self._first_ended = time.perf_counter()
@@ -223,11 +207,10 @@ def plan_run(
 ) -> HeldOutWindows:
     """Plan the steps of a new run or recall those of a resumed one; return the windows validated after each epoch."""
     if saved.is_begun:
-        print_rows(
-            {"resuming": f"after {saved.step:,} of {saved.notes['epochs'] * saved.notes['num_batches']:,} steps"}
-        )
+        steps = saved.notes["epochs"] * saved.notes["num_batches"]
+        print_rows({"resuming": f"after {saved.step:,} of {steps:,} steps"})
     else:
-        saved.notes = as_notes(arguments, text.corpus, *make_plan(model, text, arguments))
+        saved.notes = as_notes(arguments, text.corpus, make_plan(model, text, arguments))
     held_out = text.held_out(arguments, saved.notes["windows"])
     predicted = text.predicted_bytes(held_out)
     print_rows({"val_bits": f"bits per byte on {predicted:,} of the held-out bytes, after each epoch"})
@@ -268,21 +251,20 @@ def describe_run(
     asked = requests()
     kernels = training_kernels(model, arguments.batch_size, arguments.sequence_length)
     idle = unused(asked, kernels)
+    unit, tokens = "bytes", {}
+    if not text.is_bytes:
+        each = len(text.corpus.validation) / len(text.validation)
+        size = f"{text.tokenizer.vocabulary_size:,}, {each:.2f} bytes each in the held-out text"
+        unit, tokens = "tokens", {"tokens": size}
     return {
         "backend": f"{facts.backend} on {facts.device}, computing in {dtype}",
         "kernels": ", ".join(f"{op} by {kernel}" for op, kernel in kernels.items()) or "none",
         **({} if idle is None else {"not used": idle}),
         **describe_text(text, compressors),
-        **({} if text.is_bytes else {"tokens": _tokens(text)}),
+        **tokens,
         "model": f"{family(arguments)} with {model.count_params():,} parameters",
-        "batch": f"{arguments.batch_size} windows of {arguments.sequence_length} "
-        f"{'bytes' if text.is_bytes else 'tokens'}",
+        "batch": f"{arguments.batch_size} windows of {arguments.sequence_length} {unit}",
     }
-
-
-def _tokens(text) -> str:
-    each = len(text.corpus.validation) / len(text.validation)
-    return f"{text.tokenizer.vocabulary_size:,}, {each:.2f} bytes each in the held-out text"
 
 
 def describe_result(result: Mapping[str, float], folder: Path, is_drawn: bool) -> dict[str, str]:
@@ -312,11 +294,5 @@ def versions(tokenizer) -> dict[str, str | None]:
     """The versions of Python and of the packages that the model needs; None without metadata, as in a checkout."""
     names = ["keras", "keras_griffin", "numpy", keras.backend.backend()]
     names += [name for cls, name in _TOKENIZERS.items() if isinstance(tokenizer, cls)]
-    return {"python": platform.python_version(), **{name: _version(name) for name in names}}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+    found = {name: next((each.version for each in metadata.distributions(name=name)), None) for name in names}
+    return {"python": platform.python_version(), **found}

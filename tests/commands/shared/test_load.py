@@ -7,12 +7,12 @@ import keras
 import pytest
 
 from keras_griffin.commands.shared.errors import CommandError
-from keras_griffin.commands.shared.load import load_model, load_text_model
+from keras_griffin.commands.shared.load import load_model, load_named_tokenizer, load_text_model
 from keras_griffin.conversion import save_huggingface
 from keras_griffin.models import Griffin, GriffinConfig, Hawk
 from keras_griffin.models.saving.preset_files import save_to_preset
 from keras_griffin.models.saving.weights import as_array
-from keras_griffin.tokenizers import ByteTokenizer
+from keras_griffin.tokenizers import ByteTokenizer, train_bpe
 
 CONFIG = GriffinConfig(vocabulary_size=256, width=16, num_layers=1, num_heads=2)
 
@@ -36,10 +36,8 @@ def test_a_model_comes_with_its_tokenizer_from_whatever_form(form, gemma_model, 
     name = str(SAVERS[form](gemma_model, tmp_path / "model") or tmp_path / "model")
     model = load_text_model("generate", name)
     assert model.tokenizer == gemma_model.tokenizer
-    assert (
-        as_array(model.token_embedding.embeddings).tobytes()
-        == as_array(gemma_model.token_embedding.embeddings).tobytes()
-    )
+    ours, theirs = (as_array(each.token_embedding.embeddings) for each in (model, gemma_model))
+    assert ours.tobytes() == theirs.tobytes()
 
 
 @pytest.mark.any_backend
@@ -48,13 +46,6 @@ def test_a_model_on_the_hub(gemma_model, tmp_path, monkeypatch):
     folders = {"hf://owner/name": tmp_path / "preset"}
     monkeypatch.setattr("keras_griffin.models.saving.from_preset.download", folders.__getitem__)
     assert load_text_model("generate", "hf://owner/name").tokenizer == gemma_model.tokenizer
-
-
-@pytest.mark.any_backend
-def test_the_dtype_of_a_folder_can_be_chosen(gemma_model, tmp_path):
-    save_to_preset(gemma_model, tmp_path / "preset")
-    assert load_text_model("generate", str(tmp_path / "preset")).dtype_policy.name == "float32"
-    assert load_text_model("generate", str(tmp_path / "preset"), "bfloat16").dtype_policy.name == "bfloat16"
 
 
 @pytest.mark.any_backend
@@ -75,47 +66,27 @@ def refusal(name, dtype=None):
 
 
 @pytest.mark.any_backend
-@pytest.mark.parametrize("name", ["no/such", "griffin_100m", ""])
-def test_what_is_nowhere_is_refused(name, tmp_path, monkeypatch):
+def test_what_is_nowhere_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert (
-        refusal(name) == f"chat: --model must be a .keras file, a folder, hf://OWNER/NAME or python_tiny. Got {name!r}."
-    )
-
-
-@pytest.mark.any_backend
-def test_a_file_that_is_not_there_is_refused(tmp_path):
     path = tmp_path / "model.keras"
     assert refusal(path) == f"chat: --model must be a file that exists. Got '{path}'."
-
-
-@pytest.mark.any_backend
-def test_a_folder_without_a_model_is_refused(tmp_path):
     assert refusal(tmp_path).startswith("from_preset: a path must be a folder written by save_to_preset, or ")
+    assert refusal("hf://name") == "from_preset: an address on the Hub must be hf://owner/name. Got 'hf://name'."
+    for name in ("no/such", "griffin_100m", ""):
+        rule = "chat: --model must be a .keras file, a folder, hf://OWNER/NAME or python_tiny. Got "
+        assert refusal(name) == f"{rule}{name!r}."
 
 
 @pytest.mark.any_backend
 def test_a_folder_of_a_run_stands_for_its_model(tmp_path, monkeypatch):
     save_keras_file(Griffin(CONFIG), tmp_path / "model.keras")
     assert load_text_model("chat", str(tmp_path)).config == CONFIG
-    assert refusal(tmp_path, "float16").endswith("for a .keras file, which has its own. Got 'float16'.")
+    sentence = "chat: --dtype must not be given for a .keras file, which has its own. Got 'float16'."
+    assert refusal(tmp_path, "float16") == sentence
     # But no name is no folder.
     monkeypatch.chdir(tmp_path)
     assert refusal("") == "chat: --model must be a .keras file, a folder, hf://OWNER/NAME or python_tiny. Got ''."
     assert refusal("pyhton_tiny").endswith("Got 'pyhton_tiny'; did you mean 'python_tiny'?")
-
-
-@pytest.mark.any_backend
-def test_an_address_that_is_none_is_refused():
-    assert refusal("hf://name") == "from_preset: an address on the Hub must be hf://owner/name. Got 'hf://name'."
-
-
-@pytest.mark.any_backend
-def test_a_dtype_for_a_keras_file_is_refused(tmp_path):
-    path = save_keras_file(Griffin(CONFIG), tmp_path / "model.keras")
-    assert refusal(path, "float16") == (
-        "chat: --dtype must not be given for a .keras file, which has its own. Got 'float16'."
-    )
 
 
 @pytest.mark.any_backend
@@ -208,3 +179,19 @@ def test_a_layer_of_ours_alone_is_refused(tmp_path):
         "chat: --model must hold a language model of keras_griffin. "
         f"Got '{path}' with a 'keras_griffin>NoLanguageModel'."
     )
+
+
+@pytest.mark.any_backend
+def test_a_tokenizer_is_found_in_a_folder_or_in_a_file_and_no_name_means_bytes(tmp_path):
+    tokenizer = train_bpe(["the cat"], 300)
+    tokenizer.save(tmp_path)
+    for path in (tmp_path, tmp_path / "tokenizer.json"):
+        assert load_named_tokenizer("train", str(path)) == tokenizer
+    assert load_named_tokenizer("train", None) == ByteTokenizer()
+    for path in ("", "no/where"):
+        with pytest.raises(CommandError) as error:
+            load_named_tokenizer("train", path)
+        assert str(error.value) == (
+            "train: --tokenizer must be a folder with one of byte_tokenizer.json, tokenizer.json, tokenizer.model. "
+            f"Got {path!r}."
+        )

@@ -7,18 +7,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.commands.shared import runs as train_resume
+from keras_griffin.commands.shared import runs
 from keras_griffin.commands.shared.errors import CommandError
-from keras_griffin.commands.shared.runs import (
-    as_notes,
-    check_text,
-    describe_resume,
-    holds_run,
-    open_run,
-)
+from keras_griffin.commands.shared.runs import as_notes, check_text, describe_resume, holds_run, open_run
 from keras_griffin.tasks.text import Corpus
 
 pytestmark = pytest.mark.any_backend
+
+PLAN = {"epochs": 2, "num_batches": 5, "windows": 7}
 
 
 def corpus(train=b"train", validation=b"val"):
@@ -37,8 +33,8 @@ def test_the_command_that_goes_on_can_be_pasted(monkeypatch):
 
 
 def test_another_backend_is_refused_by_name(tmp_path, monkeypatch):
-    notes = {**as_notes(Namespace(files=[]), corpus(), epochs=2, num_batches=5, windows=7), "backend": "mlx"}
-    monkeypatch.setattr(train_resume, "saved_run", lambda folder: SimpleNamespace(is_begun=True, notes=notes))
+    notes = {**as_notes(Namespace(files=[]), corpus(), PLAN), "backend": "mlx"}
+    monkeypatch.setattr(runs, "saved_run", lambda folder: SimpleNamespace(is_begun=True, notes=notes))
     with pytest.raises(CommandError) as error:
         open_run(Namespace(command="train", resume=str(tmp_path)))
     assert str(error.value) == (
@@ -50,14 +46,12 @@ def test_another_backend_is_refused_by_name(tmp_path, monkeypatch):
 def test_notes_hold_whatever_the_folder_one_goes_on_from(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = Namespace(files=["a.txt", "/b.txt"], tokenizer="words", width=3)
-    notes = as_notes(arguments, corpus(), epochs=2, num_batches=5, windows=7)
+    notes = as_notes(arguments, corpus(), PLAN)
     assert notes.pop("text") == {"bytes": 8, "files": 3, "crc32": zlib.crc32(b"trainval")}
     assert notes == {
         "arguments": {"files": [str(tmp_path / "a.txt"), "/b.txt"], "tokenizer": str(tmp_path / "words"), "width": 3},
         "backend": keras.backend.backend(),
-        "epochs": 2,
-        "num_batches": 5,
-        "windows": 7,
+        **PLAN,
     }
 
 
@@ -69,7 +63,7 @@ def test_notes_hold_whatever_the_folder_one_goes_on_from(tmp_path, monkeypatch):
     ],
 )
 def test_another_text_is_refused_in_words(now, received):
-    run = SimpleNamespace(notes=as_notes(Namespace(files=[]), corpus(), epochs=2, num_batches=5, windows=7))
+    run = SimpleNamespace(notes=as_notes(Namespace(files=[]), corpus(), PLAN))
     check_text(run, corpus())
     with pytest.raises(CommandError) as error:
         check_text(run, now)

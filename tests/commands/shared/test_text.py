@@ -115,7 +115,7 @@ def test_a_tokenizer_that_loses_text_is_refused(file, tmp_path):
 def test_a_run_goes_on_with_its_own_tokenizer_or_not_at_all(file, tmp_path):
     arguments = options(file, vocabulary=300, output=str(tmp_path))
     text = read_text(arguments, None)
-    run = Namespace(notes=as_notes(Namespace(files=[]), text.corpus, epochs=1, num_batches=1, windows=1))
+    run = Namespace(notes=as_notes(Namespace(files=[]), text.corpus, {}))
     assert refusal(arguments, run).startswith("train: the tokenizer of a run must be a folder with one of ")
     other = train_bpe(["one two"], 270)
     other.save(tmp_path / "tokenizer")
