@@ -17,9 +17,10 @@ if hasattr(os, "sched_setaffinity"):
     elif "TESTS_CORE" in os.environ:
         os.sched_setaffinity(0, {int(os.environ["TESTS_CORE"])})
 # XLA, for JAX and TensorFlow, is to compile quickly, and not to quick programs: tests look at values.
+# JAX divides the CPU into eight devices; only tests of several use more than the first.
 os.environ["XLA_FLAGS"] = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
-    "--xla_cpu_parallel_codegen_split_count=1 "
+    "--xla_cpu_parallel_codegen_split_count=1 --xla_force_host_platform_device_count=8 "
 ) + os.environ.get("XLA_FLAGS", "")
 if not importlib.util.find_spec("jaxlib") or [*map(int, importlib.metadata.version("jaxlib").split(".")[:2])] < [0, 11]:
     # XLA ends the process at a flag that it doesn't know, and JAX 0.12's no longer knows this one.

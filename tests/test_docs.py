@@ -208,7 +208,7 @@ ON_ONE = (
 )
 #: Pages whose examples another file runs, and one whose examples need several accelerators.
 ELSEWHERE = {
-    "docs/guides/long_context.md": "tests/distribution/sequence_parallel_on_eight_devices.py",
+    "docs/guides/long_context.md": "tests/distribution/test_sequence_parallel.py",
     "docs/guides/resuming.md": "tests/training/resuming/test_guide.py",
     "docs/guides/scale.md": "tests/distribution/test_layout_map.py",
 }

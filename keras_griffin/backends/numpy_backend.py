@@ -78,11 +78,7 @@ def compiled(function):
 
 
 def value_and_gradient(function, tensors):
-    """Refused: there are no gradients.
-
-    Raises:
-        ValueError: always.
-    """
+    """Refused: there are no gradients."""
     raise ValueError("value_and_gradient: the backend must be jax, torch or tensorflow. Got one without gradients.")
 
 

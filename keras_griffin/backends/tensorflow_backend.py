@@ -41,10 +41,7 @@ def has_threads() -> bool:
 
 
 def has_values(tensors) -> bool:
-    """False while a graph is being built, and in `value_and_gradient`.
-
-    Another tape outside any graph can't be detected.
-    """
+    """False while a graph is built, and in `value_and_gradient`; another tape outside a graph can't be detected."""
     return tf.executing_eagerly() and not _records.get()
 
 
@@ -74,11 +71,8 @@ def value_and_gradient(function, tensors):
 
 
 def process() -> tuple[int, int]:
-    """The only one.
-
-    Raises:
-        ValueError: the active strategy has several workers, each of which would train on the whole dataset.
-    """
+    """The only one."""
+    # Each worker of a strategy would train on the whole dataset.
     resolver = tf.distribute.get_strategy().cluster_resolver
     workers = resolver.cluster_spec().as_dict().get("worker", []) if resolver else []
     if len(workers) > 1:

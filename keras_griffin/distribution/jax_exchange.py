@@ -1,7 +1,4 @@
-"""Communication along one axis of a mesh inside `shard_map`: devices exchange their last steps, or one row each.
-
-Neither grows with the sequence.
-"""
+"""Communication along one axis of a mesh inside `shard_map`; its amount does not grow with the sequence."""
 
 import jax
 from jax import lax
@@ -13,11 +10,7 @@ from keras_griffin.shapes import Tensor
 
 
 def num_devices(function_name: str, axis_name: str) -> int:
-    """The number of devices along an axis of the mesh of the enclosing `shard_map`.
-
-    Raises:
-        ValueError: there is no such axis, or no `shard_map`.
-    """
+    """The number of devices along an axis; a ValueError if the enclosing `shard_map` has no such axis."""
     try:
         return lax.axis_size(axis_name)
     except NameError as error:
@@ -27,22 +20,12 @@ def num_devices(function_name: str, axis_name: str) -> int:
 
 
 def steps_before(x: Tensor, count: int, axis_name: str) -> Tensor:
-    """The steps just before those of this device.
-
-    They come from the previous device, or from several if a device has fewer than `count` steps.
-
-    Args:
-        x: `(B, T, ...)`, this device's steps.
-        count: how many.
-        axis_name: the axis along which time is divided.
-
-    Returns:
-        `(B, count, ...)`, dtype of `x`; zeros before the first step of all.
-    """
+    """The `count` steps `(B, count, ...)` before this device's own, `x: (B, T, ...)`; zeros before the first of all."""
     length, devices = x.shape[1], lax.axis_size(axis_name)
     pieces, distance, missing = [x[:, :0]], 0, min(count, (devices - 1) * length)
     there = missing
     while missing:
+        # From the previous device, or from several if a device has fewer steps.
         distance += 1
         newest = x[:, max(0, length - missing) :]
         pairs = [(device, device + distance) for device in range(devices - distance)]
@@ -65,21 +48,12 @@ def state_before(
     first: Components,
     axis_name: str,
     reverse: bool,
-):
-    """The initial state of each device, which is the final state of the previous one.
+) -> Components:
+    """This device's initial state `(B, D)`, which is the final state of the previous device.
 
-        H_0 = first        H_{k+1} = P_k H_k + s_k        or s_k alone, where the stretch forgets
+        H_0 = first        H_{k+1} = P_k H_k + s_k        or s_k alone, if device k has a reset
 
-    Args:
-        products: P of all devices, `(devices, B, D)`: the factor of a stretch's initial state in its final state.
-        lasts: s, `(devices, B, D)`: the final state of a stretch that starts from zero.
-        forgotten: `(devices, B, D)` bool: whether a stretch forgets its initial state; None if none does.
-        first: `(B, D)`.
-        axis_name: the axis along which time is divided.
-        reverse: whether time runs from the last device to the first.
-
-    Returns:
-        H of this device, `(B, D)`.
+    `products` P and `lasts` s, the final states from zero, are `(devices, B, D)`, and so is `forgotten`, a bool.
     """
     devices = lax.axis_size(axis_name)
     here = lax.axis_index(axis_name)
@@ -99,11 +73,9 @@ def is_first(axis_name: str, reverse: bool = False) -> Tensor:
 
 
 def on_the_same_devices(tree, axis_name: str, *others: Tensor):
-    """The same tensors, marked as varying over the axis, and over every axis over which `others` vary.
-
-    The carry of a loop, and the arguments of a custom gradient, must vary over the same axes on both sides. JAX then
-    sums the gradients of shared tensors at the point where they are shared.
-    """
+    """The same tensors, marked as varying over the axis, and over every axis over which `others` vary."""
+    # A loop's carry, and the arguments of a custom gradient, must vary over the same axes on both sides. JAX then sums
+    # the gradients of shared tensors at the point where they are shared.
     nothing = 0 * lax.axis_index(axis_name)
     for other in others:
         nothing = nothing + 0 * jnp.isnan(other[(slice(0, 1),) * other.ndim].sum()).astype("int32")

@@ -83,14 +83,7 @@ def sequence_parallel(
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class SequenceParallel(SharedModel):
-    """The model that `sequence_parallel` returns; see there.
-
-    Args:
-        language_model: a `LanguageModel`.
-        device_mesh: a `keras.distribution.DeviceMesh`, or its shape and axes as a dict, or None.
-        axis_name: the axis along which time is divided.
-        batch_axis_name: the axis along which rows are divided, or None.
-        **kwargs: `name`.
+    """The model that `sequence_parallel` returns; its arguments are documented there.
 
     Input shape: `(B, T)`, or `{"token_ids": (B, T), "segment_ids": (B, T)}`, integers.
 
@@ -117,8 +110,8 @@ class SequenceParallel(SharedModel):
         self._check_axes()
         self._jax = importlib.import_module("keras_griffin.distribution.jax_sequence_parallel")
         self._check_mixers()
-        axes = self.device_mesh.backend_mesh, axis_name, batch_axis_name
-        self._divided = self._jax.divided_model(language_model, *axes, self.gives_logits)
+        self._axes = self.device_mesh.backend_mesh, axis_name, batch_axis_name
+        self._divided = self._jax.divided_model(language_model, *self._axes, self.gives_logits)
 
     def __call__(self, inputs, *args, **kwargs):
         """Logits of token ids; see the class."""
@@ -152,7 +145,7 @@ class SequenceParallel(SharedModel):
 
     def _check_axes(self):
         names = list(self.device_mesh.axis_names)
-        wanted = [self.axis_name, *([] if self.batch_axis_name is None else [self.batch_axis_name])]
+        wanted = [self.axis_name] if self.batch_axis_name is None else [self.axis_name, self.batch_axis_name]
         if len({*wanted} & {*names}) < len(wanted):
             raise ValueError(
                 "sequence_parallel: axis_name and batch_axis_name must be two axes of the mesh. "
@@ -181,17 +174,13 @@ class SequenceParallel(SharedModel):
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class SequenceParallelWithoutLogits(SequenceParallel, ChunkedLoss):
-    """The same without logits: `(B, T, D)` vectors, and the loss of `ChunkedLoss`.
-
-    The arguments are those of `SequenceParallel`.
-    """
+    """The same without logits: `(B, T, D)` vectors, and the loss of `ChunkedLoss`."""
 
     gives_logits = False
 
     def __init__(self, language_model: LanguageModel, *args: Any, **kwargs: Any):
         super().__init__(language_model, *args, **kwargs)
-        axes = self.device_mesh.backend_mesh, self.axis_name, self.batch_axis_name
-        self._cross_entropy = self._jax.divided_cross_entropy(*axes, language_model.token_embedding.soft_cap)
+        self._cross_entropy = self._jax.divided_cross_entropy(*self._axes, language_model.token_embedding.soft_cap)
 
     def losses_of(self, vectors: Tensor, targets: Tensor) -> Tensor:
         """As in `ChunkedLoss`; each device computes the logits of its own steps."""

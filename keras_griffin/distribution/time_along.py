@@ -46,11 +46,7 @@ def time_along(axis_name: str) -> contextlib.AbstractContextManager:
 
 
 def require_jax(function_name: str):
-    """Check that the backend can divide time.
-
-    Raises:
-        ValueError: it is not JAX.
-    """
+    """Raise a ValueError unless the backend can divide time."""
     backend = keras.backend.backend()
     if backend != "jax":
         raise ValueError(

@@ -77,8 +77,8 @@ def check_no_leak(
     ends = {} if documents is None else _tokens_after(x["token_ids"], numbers, list(documents))
     _check_that_something_can_be_found(x, numbers, model, targets, weights, gradients)
     if targets is not None:
-        has_loss = (weights > 0) & (targets != _ignored_target(model))
-        _check_targets(x["token_ids"], numbers, targets, has_loss, ends)
+        ignored = getattr(getattr(model, "loss", None), "ignore_class", None)
+        _check_targets(x["token_ids"], numbers, targets, (weights > 0) & (targets != ignored), ends)
     probe = _Probe(model)
     outputs = probe.outputs(x)
     if outputs.shape[:2] != numbers.shape:
@@ -100,13 +100,8 @@ def check_no_leak(
 
 
 def number_documents(segment_ids: np.ndarray) -> np.ndarray:
-    """The number of the document of each position `(B, T)`, from 0 in each row; -1 at padding.
-
-    A document is a run of equal positive ids, ignoring padding in between, as for `model.packed()`.
-
-    Args:
-        segment_ids: `(B, T)`.
-    """
+    """The number of the document of each position `(B, T)`, from 0 in each row; -1 at padding."""
+    # A document is a run of equal positive ids, ignoring padding in between, as for `model.packed()`.
     numbers = np.full(segment_ids.shape, -1)
     for row, ids in enumerate(segment_ids):
         real = np.flatnonzero(ids > 0)
@@ -132,11 +127,6 @@ def _unpacked(batch):
             f"Got {targets.shape} and {weights.shape}."
         )
     return x, targets, weights
-
-
-def _ignored_target(model) -> int | None:
-    """The target that the loss ignores, or None."""
-    return getattr(getattr(model, "loss", None), "ignore_class", None)
 
 
 def _check_that_something_can_be_found(x, numbers, model, targets, weights, gradients):

@@ -192,7 +192,7 @@ def test_a_state_that_grows():
 
 
 def test_rows_that_a_strategy_would_divide(monkeypatch):
-    """A real strategy is tried in `tests/distribution/mirrored.py`, in a process of its own."""
+    """A real strategy is tried in `tests/distribution/test_mirrored.py`, in a process of its own."""
     strategy = SimpleNamespace(num_replicas_in_sync=2)
     monkeypatch.setattr(carried_model.CarriedModel, "distribute_strategy", strategy, raising=False)
     with pytest.raises(ValueError, match="CarriedModel: the rows whose state .* TensorFlow. Got one of 2 replicas."):

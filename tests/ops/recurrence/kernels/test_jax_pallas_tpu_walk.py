@@ -1,6 +1,5 @@
 """How a kernel walks: its memory, what it moves, its devices. Its numbers are in `test_rows.py`."""
 
-import os
 import subprocess
 import sys
 
@@ -22,7 +21,6 @@ from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru import jax_pallas_tpu as rg_lru_kernels
 from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 from keras_griffin.testing.closeness import assert_close
-from tests.distribution.processes import EIGHT_DEVICES
 from tests.ops.rows import weights_of
 
 
@@ -140,6 +138,5 @@ for function, arguments, specs, outputs in (
         assert len(a.sharding.device_set) == 8
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 """
-    environment = {**os.environ, **EIGHT_DEVICES}
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

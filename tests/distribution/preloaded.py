@@ -1,0 +1,14 @@
+"""What the tests' processes have in common, imported once before they are forked; each is one device."""
+
+import importlib
+import os
+import sys
+
+os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=1"
+backend = os.environ["KERAS_BACKEND"]
+if backend != "tensorflow":
+    # As where it isn't installed: in seconds Keras would load it, to set its seed.
+    sys.modules["tensorflow"] = None
+parts = {"jax": ["tests.one_context"], "torch": ["keras_griffin.distribution.torch_fully_shard"]}
+for module in [*parts.get(backend, []), "tests.distribution.tiny", "keras_griffin.training"]:
+    importlib.import_module(module)
