@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -79,7 +80,7 @@ def compiled(function):
 
 def value_and_gradient(function, tensors):
     """Refused: there are no gradients."""
-    raise ValueError("value_and_gradient: the backend must be jax, torch or tensorflow. Got one without gradients.")
+    raise ValueError(f"value_and_gradient: the backend must be jax, torch or tensorflow. Got {keras.backend.backend()}.")
 
 
 def process() -> tuple[int, int]:

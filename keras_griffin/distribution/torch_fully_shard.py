@@ -43,8 +43,7 @@ class DividedVariable(keras.Variable):
 
     def __array__(self, dtype=None):
         value = self._value
-        whole = value.full_tensor() if isinstance(value, DTensor) else value
-        array = keras.ops.convert_to_numpy(whole)
+        array = keras.ops.convert_to_numpy(value.full_tensor() if isinstance(value, DTensor) else value)
         return array if dtype is None else array.astype(dtype)
 
 

@@ -101,43 +101,35 @@ def write_safetensors(
     metadata = dict(metadata or {})
     if not all(isinstance(text, str) for item in metadata.items() for text in item):
         raise ValueError(f"write_safetensors: metadata must map strings to strings. Got {metadata!r}.")
-    stored = {name: _as_stored(tensor) for name, tensor in tensors.items()}
-    for name, tensor in stored.items():
+    for name, tensor in tensors.items():
         if name == METADATA or np.dtype(tensor.dtype) not in NAMES:
             raise ValueError(
                 f"write_safetensors: a tensor must have a dtype among {', '.join(map(str, NAMES))} and a name other "
                 f"than {METADATA}. Got {name!r} of {tensor.dtype}."
             )
     # The widest first, so that each starts at a multiple of its own item size.
-    names = sorted(stored, key=lambda name: -np.dtype(stored[name].dtype).itemsize)
+    names = sorted(tensors, key=lambda name: -np.dtype(tensors[name].dtype).itemsize)
     header: dict[str, dict] = {METADATA: metadata} if metadata else {}
     begin = 0
     # 8 bytes with the header's length, the header, and the tensors without gaps, at offsets that count from there.
     for name in names:
-        dtype = np.dtype(stored[name].dtype)
-        end = begin + math.prod(stored[name].shape) * dtype.itemsize
-        header[name] = {"dtype": NAMES[dtype], "shape": list(stored[name].shape), "data_offsets": [begin, end]}
+        dtype, shape = np.dtype(tensors[name].dtype), tuple(tensors[name].shape)
+        end = begin + math.prod(shape) * dtype.itemsize
+        header[name] = {"dtype": NAMES[dtype], "shape": shape, "data_offsets": [begin, end]}
         begin = end
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     text += b" " * (-len(text) % 8)
     with atomic_file(path) as aside, aside.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name in names:
-            file.write(_bytes_of(name, stored[name]))
+            file.write(_bytes_of(name, tensors[name]))
 
 
-def _as_stored(tensor) -> StoredTensor:
-    if isinstance(tensor, StoredTensor):
-        return tensor
-    array = np.asarray(tensor)
-    return StoredTensor(array.shape, array.dtype, lambda: array)
-
-
-def _bytes_of(name, stored):
-    array = np.asarray(stored.read())
-    if (array.shape, array.dtype) != (tuple(stored.shape), stored.dtype):
+def _bytes_of(name, tensor):
+    array = np.asarray(tensor.read() if isinstance(tensor, StoredTensor) else tensor)
+    if (array.shape, array.dtype) != (tuple(tensor.shape), tensor.dtype):
         raise ValueError(
-            f"write_safetensors: {name!r} must be {tuple(stored.shape)} of {stored.dtype}, as declared. "
+            f"write_safetensors: {name!r} must be {tuple(tensor.shape)} of {tensor.dtype}, as declared. "
             f"Got {array.shape} of {array.dtype}."
         )
     return np.ascontiguousarray(array).reshape(-1).view("uint8").data

@@ -158,17 +158,22 @@ def _check_that_something_can_be_found(x, numbers, model, targets, weights, grad
 def _tokens_after(token_ids, numbers, documents) -> dict[tuple[int, int], set[int]]:
     """By row and number, the tokens that follow a document of the batch in the documents of the user."""
     after = {}
-    for row, known in enumerate(numbers):
-        for number in range(known.max(initial=-1) + 1):
-            piece = token_ids[row, known == number]
-            places = [place for document in documents for place in _places(piece, np.asarray(document))]
-            if not places:
-                raise AssertionError(
-                    "check_no_leak: tokens with one segment id must be one of the documents, or a piece of one. "
-                    f"Got {_name(row, number)}, of {len(piece)} tokens, which is in none of {len(documents)}."
-                )
-            after[row, number] = {int(token) for rest in places for token in rest[:1]}
+    for row, number in _documents(numbers):
+        piece = token_ids[row, numbers[row] == number]
+        places = [place for document in documents for place in _places(piece, np.asarray(document))]
+        if not places:
+            raise AssertionError(
+                "check_no_leak: tokens with one segment id must be one of the documents, or a piece of one. "
+                f"Got {_name(row, number)}, of {len(piece)} tokens, which is in none of {len(documents)}."
+            )
+        after[row, number] = {int(token) for rest in places for token in rest[:1]}
     return after
+
+
+def _documents(numbers) -> Iterator[tuple[int, int]]:
+    """Row and number of each document."""
+    for row, known in enumerate(numbers):
+        yield from ((row, number) for number in range(known.max(initial=-1) + 1))
 
 
 def _places(piece, document) -> Iterator[np.ndarray]:
@@ -206,11 +211,10 @@ def _check_targets(token_ids, numbers, targets, has_loss, ends):
 
 def _changes(numbers) -> Iterator[tuple[str, np.ndarray]]:
     """Each document, and all padding, as a name and the positions `(B, T)`."""
-    for row, known in enumerate(numbers):
-        for number in range(known.max(initial=-1) + 1):
-            is_changed = np.zeros(numbers.shape, bool)
-            is_changed[row] = known == number
-            yield _name(row, number), is_changed
+    for row, number in _documents(numbers):
+        is_changed = np.zeros(numbers.shape, bool)
+        is_changed[row] = numbers[row] == number
+        yield _name(row, number), is_changed
     if (numbers < 0).any():
         yield "the padding", numbers < 0
 

@@ -169,7 +169,7 @@ def collectives(program):
 
 def test_what_is_sent_over_the_models_axis():
     """The whole program of a training step with the axis of 8 parts: what each block sends, forward and backward."""
-    sent = collectives(trained((1, 8))[2])
+    sent = list(collectives(trained((1, 8))[2]))
     assert {kind for kind, *_ in sent} == {"all-reduce"}
     rows = 8 * 40
     vectors = f"f32[{rows},16]{{1,0}}"

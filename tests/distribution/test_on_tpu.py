@@ -43,8 +43,9 @@ def program_of(config, topology, shape, rows):
             backend_mesh = jax.sharding.Mesh(np.array(devices).reshape(shape), axis_names)
 
         mesh = Chips(shape, axis_names, [f"tpu:{i}" for i in range(len(devices))])
-        distribution = keras.distribution.DataParallel(mesh)
-        if len(shape) > 1:
+        if len(shape) == 1:
+            distribution = keras.distribution.DataParallel(mesh)
+        else:
             distribution = keras.distribution.ModelParallel(layout_map=layout_map(config, mesh), batch_dim_name="batch")
         return compiled(model(config=config), distribution, rows)
 
