@@ -1,7 +1,6 @@
 """TensorFlow. The contract is in the package's docstring."""
 
 import contextvars
-from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -11,6 +10,8 @@ from keras_griffin.backends.numpy_backend import (  # noqa: F401
     gathered,
     int8_product,
     is_transformed,
+    # With a damaged file in XLA's persistent cache, TensorFlow fails instead of compiling.
+    keep_programs,
     owned_copy,
     places,
     sent,
@@ -29,10 +30,6 @@ def device_kind() -> str:
         if tf.config.list_logical_devices(kind):
             return kind.lower()
     return "cpu"
-
-
-def keep_programs(find_folder: Callable[[], str | None]) -> None:
-    """Nothing: with a damaged file in XLA's persistent cache, TensorFlow fails instead of compiling."""
 
 
 def has_threads() -> bool:

@@ -22,8 +22,8 @@ def num_devices(function_name: str, axis_name: str) -> int:
 def steps_before(x: Tensor, count: int, axis_name: str) -> Tensor:
     """The `count` steps `(B, count, ...)` before this device's own, `x: (B, T, ...)`; zeros before the first of all."""
     length, devices = x.shape[1], lax.axis_size(axis_name)
-    pieces, distance, missing = [x[:, :0]], 0, min(count, (devices - 1) * length)
-    there = missing
+    available = min(count, (devices - 1) * length)
+    pieces, distance, missing = [x[:, :0]], 0, available
     while missing:
         # From the previous device, or from several if a device has fewer steps.
         distance += 1
@@ -32,7 +32,7 @@ def steps_before(x: Tensor, count: int, axis_name: str) -> Tensor:
         # A device that receives nothing gets zeros.
         pieces.insert(0, lax.ppermute(newest, axis_name, pairs))
         missing -= newest.shape[1]
-    return jnp.pad(jnp.concatenate(pieces, axis=1), [(0, 0), (count - there, 0)] + [(0, 0)] * (x.ndim - 2))
+    return jnp.pad(jnp.concatenate(pieces, axis=1), [(0, 0), (count - available, 0)] + [(0, 0)] * (x.ndim - 2))
 
 
 def gathered(numbers: tuple[Components, ...], axis_name: str) -> tuple[Components, ...]:
@@ -55,16 +55,15 @@ def state_before(
 
     `products` P and `lasts` s, the final states from zero, are `(devices, B, D)`, and so is `forgotten`, a bool.
     """
-    devices = lax.axis_size(axis_name)
-    here = lax.axis_index(axis_name)
+    devices, here = lax.axis_size(axis_name), lax.axis_index(axis_name)
 
-    def further(place, state):
+    def next_state(place, state):
         device = devices - 1 - place if reverse else place
         forgets = None if forgotten is None else forgotten[device]
-        goes_on = zero_where(forgets, multiply(tuple(p[device] for p in products), state))
-        return add(goes_on, tuple(s[device] for s in lasts))
+        carried = zero_where(forgets, multiply(tuple(p[device] for p in products), state))
+        return add(carried, tuple(s[device] for s in lasts))
 
-    return lax.fori_loop(0, devices - 1 - here if reverse else here, further, first)
+    return lax.fori_loop(0, devices - 1 - here if reverse else here, next_state, first)
 
 
 def is_first(axis_name: str, reverse: bool = False) -> Tensor:

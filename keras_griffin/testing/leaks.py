@@ -301,18 +301,18 @@ class _Probe(keras.Model):
 
     def outputs(self, x) -> np.ndarray:
         """The outputs `(B, T, ...)`."""
-        with self._state_put_back():
+        with self._state_restored():
             return as_array(self.predict_on_batch(x)).astype("float64")
 
     def gradients(self, x, targets, weights) -> dict[str, np.ndarray]:
         """The gradient of the loss for each trainable variable, by its path."""
-        with self._state_put_back():
+        with self._state_restored():
             self.train_on_batch(x, targets, sample_weight=weights)
         recorded = zip(self.model.trainable_variables, self.optimizer.recorded, strict=True)
         return {variable.path: as_array(gradient).astype("float64") for variable, gradient in recorded}
 
     @contextlib.contextmanager
-    def _state_put_back(self):
+    def _state_restored(self):
         """Restore carried states, statistics and the seeds of dropout after the block."""
         try:
             yield

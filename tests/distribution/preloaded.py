@@ -1,4 +1,4 @@
-"""What the tests' processes have in common, imported once before they are forked; each is one device."""
+"""What the tests' processes have in common, imported once before they are forked; each has one device, or thread."""
 
 import importlib
 import os
@@ -9,6 +9,10 @@ backend = os.environ["KERAS_BACKEND"]
 if backend != "tensorflow":
     # As where it isn't installed: in seconds Keras would load it, to set its seed.
     sys.modules["tensorflow"] = None
-parts = {"jax": ["tests.one_context"], "torch": ["keras_griffin.distribution.torch_fully_shard"]}
-for module in [*parts.get(backend, []), "tests.distribution.tiny", "keras_griffin.training"]:
+if backend == "jax":
+    importlib.import_module("tests.one_context")
+elif backend == "torch":
+    importlib.import_module("torch").set_num_threads(1)
+    importlib.import_module("keras_griffin.distribution.torch_fully_shard")
+for module in ("tests.distribution.tiny", "keras_griffin.training"):
     importlib.import_module(module)

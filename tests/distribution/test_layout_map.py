@@ -203,6 +203,29 @@ def test_what_is_sent_over_the_models_axis():
     assert attention.count("vectors") == 1 and attention.count("f32") == 2
 
 
+def test_convolution_gates_and_recurrence_send_nothing():
+    """Compiled alone, with their gradients, the channels divided in eight."""
+    distribution = distribution_of((1, 8))
+    keras.distribution.set_distribution(distribution)
+    mixer = model().blocks[0].mixer
+    variables = [*mixer.conv.trainable_variables, *mixer.rg_lru.trainable_variables]
+    by_channel = keras.distribution.TensorLayout((None, None, "model"), distribution.device_mesh).backend_layout
+    sequence = jax.device_put(np.random.default_rng(0).normal(size=(4, 24, 32)).astype("float32"), by_channel)
+    reset = np.random.default_rng(3).random((4, 24)) < 0.2
+
+    def outputs(values, inputs):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            x, _ = mixer.conv.advance(inputs, mixer.conv.initial_state(4), reset=reset)
+            return mixer.rg_lru.advance(x, mixer.rg_lru.initial_state(4), reset=reset)[0]
+
+    def step(values, inputs):
+        made, pull = jax.vjp(outputs, values, inputs)
+        return made, pull(made)
+
+    program = jax.jit(step).lower([variable.value for variable in variables], sequence).compile()
+    assert not list(collectives(program.as_text()))
+
+
 def test_a_divided_model_generates_as_one_device_does():
     prompt = windows()[0][:3, :5]
     expected = trained(None)[0].generate(prompt, 6)

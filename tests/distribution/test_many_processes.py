@@ -49,7 +49,6 @@ def test_two_processes_of_jax_train_one_model():
 def loop_and_fit_on_pytorch(file, processes, index):
     import torch
 
-    torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", f"file://{file}", rank=index, world_size=processes)
 
     def mean_of(number):

@@ -34,25 +34,22 @@ def packed_losses(logits, data):
     return losses(trained, data)
 
 
+def batch(start, stop):
+    x, targets, weights = packed()
+    return {name: ids[start:stop] for name, ids in x.items()}, targets[start:stop], weights[start:stop]
+
+
 def mean_of_halves():
     """The loss of the first batch of `packed`, as the mean of those of each replica's rows."""
-    x, targets, weights = packed()
-    halves = [slice(start, start + HALF) for start in (0, HALF)]
     trained = model().packed(logits=False)
-    parts = [
-        trained.test_on_batch({name: ids[rows] for name, ids in x.items()}, targets[rows], weights[rows], True)["loss"]
-        for rows in halves
-    ]
-    return float(np.mean(parts))
+    return np.mean([trained.test_on_batch(*batch(at, at + HALF), return_dict=True)["loss"] for at in (0, HALF)])
 
 
 def first_batch(logits):
     """The loss of the first batch of `packed` as a strategy has it."""
-    x, targets, weights = packed()
-    rows = slice(2 * HALF)
+    inputs, targets, weights = batch(0, 2 * HALF)
     made = model().packed(logits=logits)
-    inputs = {name: ids[rows] for name, ids in x.items()}
-    return float(made.evaluate(inputs, targets[rows], 2 * HALF, 0, weights[rows], return_dict=True)["loss"])
+    return made.evaluate(inputs, targets, 2 * HALF, 0, weights, return_dict=True)["loss"]
 
 
 def refusal(act):
@@ -69,7 +66,7 @@ def accumulated():
     losses(made, windows())
 
 
-def answers():
+def check_two_replicas():
     import tensorflow as tf
 
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -77,43 +74,30 @@ def answers():
     strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
 
     def fits(trained):
-        return {
-            "windows": losses(trained, windows()),
-            "packed": packed_losses(True, evenly_packed()),
-            "packed, no logits": packed_losses(False, evenly_packed()),
-        }
+        yield losses(trained, windows())
+        yield from (packed_losses(logits, evenly_packed()) for logits in (True, False))
 
     with strategy.scope():
+        assert strategy.num_replicas_in_sync == 2
         trained = without_clipping()
-        found = {"mirrored": fits(trained), "replicas": strategy.num_replicas_in_sync}
+        mirrored = list(fits(trained))
         # In what is finite `drop_nonfinite` leaves no batch out.
-        found["dropped"] = trained.optimizer.dropped
-        found["unequal weights"] = [first_batch(logits) for logits in (True, False)]
-        found["carried"] = refusal(lambda: model().carried(8))
-        found["accumulated"] = refusal(accumulated)
-    found["one device"] = fits(without_clipping())
-    found["mean of halves"] = mean_of_halves()
-    found["unequal weights, one device"] = first_batch(True)
-    return found
+        assert trained.optimizer.dropped == 0
+        unequal = [first_batch(logits) for logits in (True, False)]
+        sentence = "must not be divided by a strategy of TensorFlow. Got one of 2 replicas."
+        assert sentence in refusal(lambda: model().carried(8))
+        # TensorFlow's own; the day that it works, docs/guides/scale.md is to say so.
+        assert "merge_call" in refusal(accumulated)
+    for found, expected in zip(mirrored, fits(without_clipping()), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+        assert expected[1] < expected[0]
+    # With unequal weights Keras, and we with it, take the mean of the replicas' means.
+    np.testing.assert_allclose(unequal, mean_of_halves(), rtol=0, atol=1e-5)
+    assert abs(mean_of_halves() - first_batch(True)) > 1e-4
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's strategies")
 @pytest.mark.slow
 def test_a_mirrored_strategy_of_tensorflow_trains_one_model():
     """In a process of its own, where the CPU is divided before TensorFlow begins."""
-    (found,) = answers_of(answers, ())
-    assert found["replicas"] == 2
-    for name, expected in found["one device"].items():
-        assert_same(found["mirrored"][name], expected)
-        assert expected[1] < expected[0]
-    # With unequal weights Keras, and we with it, take the mean of the replicas' means.
-    assert_same(found["unequal weights"], [found["mean of halves"]] * 2)
-    assert abs(found["mean of halves"] - found["unequal weights, one device"]) > 1e-4
-    assert found["dropped"] == 0
-    assert "must not be divided by a strategy of TensorFlow. Got one of 2 replicas." in found["carried"]
-    # TensorFlow's own; the day that it works, docs/guides/scale.md is to say so.
-    assert "merge_call" in found["accumulated"]
-
-
-def assert_same(actual, expected):
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
+    answers_of(check_two_replicas, ())

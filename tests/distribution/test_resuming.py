@@ -100,7 +100,6 @@ def join(place, index):
     else:
         import torch
 
-        torch.set_num_threads(1)
         torch.distributed.init_process_group("gloo", f"file://{place}", rank=index, world_size=PROCESSES)
 
 
