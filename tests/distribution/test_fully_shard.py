@@ -35,9 +35,8 @@ class Packed(tiny.Batches):
 
     def __getitem__(self, index):
         inputs, targets, weights = tiny.packed()
-        weights = weights / weights.sum(axis=1, keepdims=True)
-        rows = slice(8 * index, 8 * index + 8)
-        return {name: x[rows] for name, x in inputs.items()}, targets[rows], weights[rows]
+        batch = inputs, targets, weights / weights.sum(axis=1, keepdims=True)
+        return keras.tree.map_structure(lambda x: x[8 * index : 8 * index + 8], batch)
 
 
 class Chunks(tiny.Batches):
@@ -50,61 +49,53 @@ class Chunks(tiny.Batches):
 
 
 class Group:
-    """This process among the others, and what it has to say."""
+    """This process among the others; with one process nothing is divided."""
 
     def __init__(self, folder, processes, index):
         self.folder, self.processes, self.index, self.answers = folder, processes, index, {}
         if processes > 1:
             torch.distributed.init_process_group("gloo", f"file://{folder / 'group'}", rank=index, world_size=processes)
 
-    def divide(self, model, **options):
+    def divided(self, model, **options):
         if self.processes > 1:
             fully_shard(model, **options)
         return model
 
-    def made(self, **kwargs):
-        return self.divide(tiny.model(**kwargs))
-
-    def whole(self, model):
+    def gathered(self, model):
         """Where one process may read alone."""
         return gathered(model) if self.processes > 1 else contextlib.nullcontext()
 
     def rows(self, data=tiny.Batches):
         return LocalRows(data(), self.index, self.processes)
 
-    def note(self, name, trained, data=tiny.Batches):
-        """Train and evaluate: the losses and what became of the weights."""
-        rows = self.rows(data)
-        losses = trained.fit(rows, epochs=tiny.EPOCHS, shuffle=False, verbose=0).history["loss"]
-        losses += [trained.evaluate(rows, verbose=0, return_dict=True)["loss"]]
-        self.say(name, losses, trained)
-
-    def say(self, name, losses, trained):
-        losses = [float(loss) for loss in losses]
+    def train(self, name, trained, data=tiny.Batches):
+        losses = trained.fit(self.rows(data), epochs=tiny.EPOCHS, shuffle=False, verbose=0).history["loss"]
+        losses += [trained.evaluate(self.rows(data), verbose=0, return_dict=True)["loss"]]
         self.answers[name] = {"losses": losses, "weights": sums(trained.trainable_variables)}
 
 
 def train_every_kind(group):
-    group.note("fit", group.made())
-    group.note("rematerialized", group.made(rematerialize=True))
-    group.note("bfloat16", group.made(dtype="mixed_bfloat16"))
+    group.train("fit", group.divided(tiny.model()))
+    group.train("rematerialized", group.divided(tiny.model(rematerialize=True)))
+    group.train("bfloat16", group.divided(tiny.model(dtype="mixed_bfloat16")))
     for name, optimizer in OPTIMIZERS.items():
-        trained = group.made()
+        trained = group.divided(tiny.model())
         trained.compile(optimizer(), trained.loss)
-        group.note(name, trained)
-    group.note("packed", group.divide(tiny.model(), reshard_after_forward=False).packed(), Packed)
+        group.train(name, trained)
+    group.train("packed", group.divided(tiny.model(), reshard_after_forward=False).packed(), Packed)
     model = tiny.model()
     made_before = model.packed(logits=False)
-    # What it remembers is divided too.
+    # Its slots are divided too.
     made_before.optimizer.build(made_before.trainable_variables)
-    group.divide(model, reshard_after_forward=True)
-    group.note("packed, without logits", made_before, Packed)
-    group.note("carried", group.made(rematerialize=True).carried(8 // group.processes), Chunks)
+    group.divided(model, reshard_after_forward=True)
+    group.train("packed, without logits", made_before, Packed)
+    rematerialized = group.divided(tiny.model(rematerialize=True))
+    group.train("carried", rematerialized.carried(8 // group.processes), Chunks)
 
 
 def train_in_a_loop(group):
     """A loop of a user's own, with an optimizer of PyTorch."""
-    model, losses = group.made(), []
+    model, losses = group.divided(tiny.model()), []
     tokens, targets = group.rows()[0]
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
     for _ in range(3):
@@ -112,14 +103,14 @@ def train_in_a_loop(group):
         loss = model.loss(targets, model(tokens))
         loss.backward()
         optimizer.step()
-        losses.append(loss.detach())
-    group.say("loop", losses, model)
+        losses.append(loss.item())
+    group.answers["loop"] = {"losses": losses, "weights": sums(model.trainable_variables)}
 
 
 def train_after_a_fault(group):
     """A step that fails, on its way forward or back, leaves the model as it was, and the next step too."""
     for way in ("forward", "backward"):
-        model = group.made()
+        model = group.divided(tiny.model())
         part = model.blocks[1].mlp
         call = part.call
 
@@ -139,15 +130,15 @@ def train_after_a_fault(group):
         except RuntimeError as error:
             assert "a fault" in str(error)
             part.call = call
-            group.note(f"after a fault {way}", model)
+            group.train(f"after a fault {way}", model)
 
 
 def save_and_decode(group):
     """What one process saves and says alone, between two trainings; and weights that come from outside."""
-    model, answers, path = group.made(), {}, group.folder / f"{group.processes}.keras"
+    model, answers, path = group.divided(tiny.model()), {}, group.folder / f"{group.processes}.keras"
     for moment in ("early", "late"):
         model.fit(group.rows(), epochs=1, shuffle=False, verbose=0)
-        with group.whole(model):
+        with group.gathered(model):
             whole = weakref.ref(model.weights[0].value)
             if group.index == 0:
                 answers[moment] = said(model)
@@ -160,11 +151,11 @@ def save_and_decode(group):
     # Until the file is there.
     if group.processes > 1:
         torch.distributed.barrier()
-    other = group.made()
+    other = group.divided(tiny.model())
     other.load_weights(path)
     answers["read"] = sums(other.weights) == sums(model.weights)
     doubled = [2 * weight for weight in model.get_weights()]
-    with group.whole(other):
+    with group.gathered(other):
         other.set_weights(doubled)
         answers["assigned"] = [sums(other.weights) == sums(doubled)]
     answers["assigned"] += [sums(other.weights) == sums(doubled)]
@@ -189,14 +180,10 @@ def differ(group):
             group.answers["other weights"] = str(error)
 
 
-def in_a_process(folder, processes, index):
-    """A model divided over processes, and what it trains; with one process nothing is divided."""
-    group = Group(folder, processes, index)
-    train_every_kind(group)
-    train_in_a_loop(group)
-    train_after_a_fault(group)
-    save_and_decode(group)
-    differ(group)
+def in_a_process(*place):
+    group = Group(*place)
+    for act in (train_every_kind, train_in_a_loop, train_after_a_fault, save_and_decode, differ):
+        act(group)
     return group.answers
 
 
