@@ -181,14 +181,14 @@ def _forgets(marks, like):
 
 def _backward(run, decay_of, axis_name, reverse, kept, gradients):
     """The same, mirrored in time: a scan's gradient is a scan with the same products."""
-    # So the products need no gradient of their own: that of the second scan, with its right start and the right
-    # gradient at its end, is complete.
+    # So the products need no gradient of their own: the second scan's, with the right start and the right gradient at
+    # its end, is complete.
     pull_back, products, forgotten = kept
     states_gradient, last_gradient = gradients
     _, into_start = pull_back(gradients)
     (into_starts,) = gathered((into_start,), axis_name)
-    nothing = tuple(map(jnp.zeros_like, into_start))
-    from_later = state_before(conjugate(products), into_starts, forgotten, nothing, axis_name, not reverse)
+    zeros = tuple(map(jnp.zeros_like, into_start))
+    from_later = state_before(conjugate(products), into_starts, forgotten, zeros, axis_name, not reverse)
     into_tensors, into_start = pull_back((states_gradient, add(last_gradient, from_later)))
     starts_here = is_first(axis_name, reverse)
     return into_tensors, tuple(jnp.where(starts_here, g, 0) for g in into_start), None

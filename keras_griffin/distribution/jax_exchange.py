@@ -75,7 +75,7 @@ def on_the_same_devices(tree, axis_name: str, *others: Tensor):
     """The same tensors, marked as varying over the axis, and over every axis over which `others` vary."""
     # A loop's carry, and the arguments of a custom gradient, must vary over the same axes on both sides. JAX then sums
     # the gradients of shared tensors at the point where they are shared.
-    nothing = 0 * lax.axis_index(axis_name)
+    zero = 0 * lax.axis_index(axis_name)
     for other in others:
-        nothing = nothing + 0 * jnp.isnan(other[(slice(0, 1),) * other.ndim].sum()).astype("int32")
-    return jax.tree.map(lambda x: x | (nothing > 0) if x.dtype == bool else x + nothing.astype(x.dtype), tree)
+        zero = zero + 0 * jnp.isnan(other[(slice(0, 1),) * other.ndim].sum()).astype("int32")
+    return jax.tree.map(lambda x: x | (zero > 0) if x.dtype == bool else x + zero.astype(x.dtype), tree)

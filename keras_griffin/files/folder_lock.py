@@ -35,7 +35,7 @@ def folder_lock(path: Path, function_name: str = "folder_lock") -> Iterator[None
     _held.add(descriptor)
     try:
         os.ftruncate(descriptor, 0)
-        # On Windows the position is still that of the lock, a gigabyte away.
+        # On Windows the position is still the lock's, a gigabyte away.
         os.lseek(descriptor, 0, os.SEEK_SET)
         os.write(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode())
         yield
