@@ -31,6 +31,8 @@ BATCH = 3
 #: What stands in steps that a layer must ignore: zero times their sums or squares is not a number.
 POISONS = np.array([np.nan, np.inf, 3e38], "float32")
 
+NO_MARKS: dict[str, np.ndarray] = {}
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -85,7 +87,7 @@ def call_equals_advance(subject: Subject):
     leaves = keras.tree.flatten(layer.initial_state(BATCH))
     if len({id(leaf) for leaf in leaves}) < len(leaves):
         raise AssertionError("call_equals_advance: no tensor may be in the initial state twice. Got one that is.")
-    for marks in ({}, _marks(LENGTH)):
+    for marks in (NO_MARKS, _marks(LENGTH)):
         outputs, _ = advance(inputs, layer.initial_state(BATCH), **marks)
         assert_close(_real(call(inputs, **marks), marks), _real(outputs, marks))
 
@@ -96,7 +98,7 @@ def cuts_change_nothing(subject: Subject):
     A piece may have no steps, and a batch no rows.
     """
     (layer, _, advance), inputs = _compiled(subject), subject.inputs()
-    for marks in ({}, _marks(LENGTH)):
+    for marks in (NO_MARKS, _marks(LENGTH)):
         expected, expected_state = advance(inputs, layer.initial_state(BATCH), **marks)
         for cuts in ((0, 5, 5, 10), tuple(range(1, LENGTH))):
             outputs, state = _advance_in_pieces(advance, layer.initial_state(BATCH), inputs, cuts, marks)
@@ -244,7 +246,7 @@ def dtypes_survive_mixed_precision(subject: Subject):
     for name, dtype in after:
         if name in subject.float32_states and dtype != "float32":
             raise AssertionError(f"dtypes_survive: {name} must be float32. Got {dtype}.")
-    _, state_of_pieces = _advance_in_pieces(advance, first, inputs, (5, 10), {})
+    _, state_of_pieces = _advance_in_pieces(advance, first, inputs, (5, 10), NO_MARKS)
     for (name, whole), (_, cut) in zip(_named_leaves(state), _named_leaves(state_of_pieces), strict=True):
         if name in subject.float32_states:
             # XLA may leave out a rounding to bfloat16 between two operations, by shape; that of a state is larger.
@@ -258,7 +260,7 @@ def gradients_survive_cuts(subject: Subject):
     target = np.random.default_rng(11).normal(size=inputs.shape).astype("float32")
 
     def in_pieces(inputs):
-        return _advance_in_pieces(layer.advance, layer.initial_state(BATCH), inputs, (5, 10), {})[0]
+        return _advance_in_pieces(layer.advance, layer.initial_state(BATCH), inputs, (5, 10), NO_MARKS)[0]
 
     def loss_and_gradients(outputs_of):
         def loss(inputs, *weights):
@@ -308,7 +310,7 @@ def state_size(state) -> int:
     return sum(int(np.prod(leaf.shape)) for leaf in keras.tree.flatten(state))
 
 
-def _marks(length):
+def _marks(length) -> dict[str, np.ndarray]:
     """A reset and a mask `(B, T)`, by name, with mixed patterns, one row without padding and one beginning with it."""
     generator = np.random.default_rng(12)
     reset = generator.random((BATCH, length)) < 0.25
