@@ -30,7 +30,6 @@ LENGTH = 11
 BATCH = 3
 #: What stands in steps that a layer must ignore: zero times their sums or squares is not a number.
 POISONS = np.array([np.nan, np.inf, 3e38], "float32")
-
 NO_MARKS: dict[str, np.ndarray] = {}
 
 
