@@ -16,19 +16,19 @@ def has_values(tensors) -> bool:
     return True
 
 
-def never(*_) -> bool:
+def _never(*_) -> bool:
     """Nothing is transformed or distributed, and the threads of its products survive a fork."""
     return False
 
 
-is_transformed = has_strategy = has_threads = never
+is_transformed = has_strategy = has_threads = _never
 
 
-def nothing(*_) -> None:
+def _nothing(*_) -> None:
     """Nothing is traced or compiled, the variables hold their values, and products read rows."""
 
 
-before_first_step = sync_variables = before_config_is_written = keep_programs = store_by_column = nothing
+before_first_step = sync_variables = before_config_is_written = keep_programs = store_by_column = _nothing
 
 
 def without_gradients():

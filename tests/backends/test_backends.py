@@ -107,6 +107,12 @@ def test_a_model_that_is_not_in_training_holds_its_variables():
     assert active().has_strategy() is False and active().has_values([ops.ones(())])
 
 
+def test_numpy_has_no_gradients():
+    sentence = f"value_and_gradient: the backend must be jax, torch or tensorflow. Got {BACKEND}."
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        numpy_backend.value_and_gradient(None, [])
+
+
 def as_if_on(kind, monkeypatch):
     """Make the active backend believe that it computes on another device."""
     if BACKEND == "jax":

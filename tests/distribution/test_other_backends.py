@@ -4,10 +4,12 @@ import keras
 import pytest
 
 from keras_griffin.distribution import fully_shard, gathered, layout_map, sequence_parallel, time_along
+from keras_griffin.distribution.time_along import require_jax
 from tests.distribution.tiny import CONFIG, model
 
 DIVIDES_TIME = "the backend must be jax, whose shard_map divides time over devices."
 CALLS = {
+    "require_jax": ("jax", lambda: require_jax("require_jax"), DIVIDES_TIME),
     "time_along": ("jax", lambda: time_along("time"), DIVIDES_TIME),
     "sequence_parallel": ("jax", lambda: sequence_parallel(model()), DIVIDES_TIME),
     "layout_map": (

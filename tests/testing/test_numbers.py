@@ -75,9 +75,3 @@ def test_value_and_gradients_are_those_of_calculus_and_zero_without_any():
     assert_close(value, (x**2 * y).sum())
     for gradient, expected in zip(gradients, (2 * x * y, x**2, 0 * y), strict=True):
         assert_close(gradient, expected)
-
-
-@pytest.mark.skipif(keras.backend.backend() != "numpy", reason="the backend has gradients")
-def test_a_backend_without_gradients_is_named():
-    with pytest.raises(ValueError, match=r"^value_and_gradient: the backend must be jax, .* Got numpy\.$"):
-        value_and_gradient(ops.sum, np.ones(2))
