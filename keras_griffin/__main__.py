@@ -64,14 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Args:
-        argv: the arguments; None for those of the process.
-
-    Returns:
-        The exit code: 0, 2 if the command refused, 130 after Ctrl-C, 141 after a broken pipe.
-    """
+    """Run one command: the exit code is 0, 2 if it refused, 130 after Ctrl-C, 141 after a broken pipe."""
     _open_closed_streams()
     # A model may write characters that the terminal's encoding lacks.
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -116,11 +109,7 @@ def _open_closed_streams() -> None:
 
 
 def _without_output(speaker: str, error: OSError) -> int:
-    """The exit code where standard output can't be written: its reader has closed it, or the disk is full.
-
-    Raises:
-        OSError: it is another error.
-    """
+    """The exit code where standard output can't be written: its reader has closed it, or the disk is full."""
     # `head`, for example, has read enough. Windows has no error of its own for it.
     is_closed = isinstance(error, BrokenPipeError) or (
         os.name == "nt" and error.errno == errno.EINVAL and error.filename is None

@@ -12,16 +12,8 @@ _KERAS_DEFAULT = "tensorflow"
 
 
 def choose_backend() -> None:
-    """Set `KERAS_BACKEND` to an installed backend if Keras would use one that isn't.
-
-    Keras uses the backend of the environment variable `KERAS_BACKEND`, else that of `keras.json`, else TensorFlow,
-    installed or not: with JAX alone installed, importing Keras fails with `No module named 'tensorflow'`. An explicit
-    choice stands: nothing happens if `KERAS_BACKEND` is set, if Keras is already imported, or if the backend that Keras
-    would use is installed.
-
-    Raises:
-        ImportError: no backend is installed.
-    """
+    """Set `KERAS_BACKEND` to an installed backend if Keras would use one that isn't; refuse if there is none."""
+    # With JAX alone installed, importing Keras would fail: "No module named 'tensorflow'". An explicit choice stands.
     if os.environ.get("KERAS_BACKEND") or "keras" in sys.modules or _is_installed(_backend_of_keras_json()):
         return
     for backend in BACKENDS:
@@ -33,11 +25,7 @@ def choose_backend() -> None:
 
 
 def check_backend() -> None:
-    """Check that the backend that `KERAS_BACKEND` names is installed, before Keras fails to import it.
-
-    Raises:
-        ImportError: it is not.
-    """
+    """Refuse a `KERAS_BACKEND` that is not installed, before Keras fails to import it."""
     chosen = os.environ.get("KERAS_BACKEND")
     if chosen and "keras" not in sys.modules and not _is_installed(chosen):
         installed = ", ".join(filter(_is_installed, (*BACKENDS, "numpy")))

@@ -11,16 +11,13 @@ from keras_griffin.names import did_you_mean
 
 
 class Rule(NamedTuple):
-    """A rule for one argument.
+    """A rule for one argument."""
 
-    Args:
-        words: the end of the sentence "must be ...".
-        holds: whether a value of any type obeys it.
-        names: those that it permits, if they are few.
-    """
-
+    #: The end of the sentence "must be ...".
     words: str
+    #: Whether a value of any type obeys it.
     holds: Callable[[Any], bool]
+    #: The names that it permits, if they are few.
     names: tuple[str, ...] = ()
 
     def or_none(self) -> "Rule":
@@ -67,9 +64,6 @@ def plain(value):
 
 def checked(owner: str, rule: Rule, /, **argument):
     """Check an argument of the layer or function called `owner`, and return it, `plain`.
-
-    Raises:
-        ValueError: it does not obey the rule.
 
     Examples:
         >>> from keras_griffin.checks import COUNT, checked

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 def nearest(name: str, names: Iterable[str], most: int = 3) -> list[str]:
-    """The known names that an unknown one may stand for, at most so many: those that begin with it, or similar ones."""
+    """The known names that an unknown one may stand for: the first that begin with it, or else similar ones."""
     known = {each.lower(): each for each in names}
     begin = [each for each in known if name and each.startswith(name.lower())]
     return [known[each] for each in begin[:most] or difflib.get_close_matches(name.lower(), known, n=most)]

@@ -16,19 +16,16 @@ _changed: list = []
 
 
 def use_default_sigint() -> None:
-    """On the command line, let Ctrl-C end the process without a traceback, unless SIGINT already has a handler.
-
-    Python would raise KeyboardInterrupt somewhere in a backend's modules. `main` undoes this with `restore_sigint`.
-    """
-    if is_command_line() and _handler() is signal.default_int_handler:
+    """On the command line, let Ctrl-C end the process without a traceback, unless SIGINT already has a handler."""
+    # Python would raise KeyboardInterrupt somewhere in a backend's modules. Only the main thread may change a handler.
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_command_line() and is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         _changed.append(signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 def keep_tensorflow_quiet() -> None:
-    """On the command line, keep TensorFlow's log out of the output, unless the user has chosen a level of it.
-
-    Keras imports TensorFlow, where it is installed, also for other backends. Its errors reach Python as exceptions.
-    """
+    """On the command line, keep TensorFlow's log out of the output, unless the user has chosen its level."""
+    # Keras imports TensorFlow, where it is installed, also for other backends. Its errors reach Python as exceptions.
     if is_command_line() and _LEVEL not in os.environ:
         os.environ[_LEVEL] = "3"
         sys.meta_path.insert(0, _QuietTensorFlow())
@@ -74,8 +71,3 @@ def is_command_line() -> bool:
         return sys.orig_argv[-len(sys.argv)].removeprefix("-m") == "keras_griffin"
     is_module = os.path.split(program)[1] == "__main__.py" and os.path.dirname(program) == os.path.dirname(__file__)
     return is_module or os.path.splitext(os.path.basename(program))[0] == "keras-griffin"
-
-
-def _handler():
-    """The handler of Ctrl-C; None outside the main thread, the only one that may change it."""
-    return signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None

@@ -26,7 +26,7 @@ PYTHONS = {"oldest": ("python3.11",), "newest": ("python3.13", "python3.12", "py
 #: PyTorch, compiled and compared; for PyTorch its Triton's kernels for GPUs, compiled only, and where their warps wait.
 FILES = (
     "tests/ops/test_rows.py",
-    "tests/ops/shared/test_division.py",
+    "tests/distribution/test_kernels_on_eight_devices.py",
     "tests/ops/test_enable_x64.py",
     "tests/ops/test_jax_pallas_tpu.py",
     "tests/ops/test_jax_triton.py",

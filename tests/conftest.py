@@ -17,9 +17,10 @@ if hasattr(os, "sched_setaffinity"):
     elif "TESTS_CORE" in os.environ:
         os.sched_setaffinity(0, {int(os.environ["TESTS_CORE"])})
 # XLA, for JAX and TensorFlow, is to compile quickly, and not to quick programs: tests look at values.
+# JAX divides the CPU into eight devices; only tests of several use more than the first.
 os.environ["XLA_FLAGS"] = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
-    "--xla_cpu_parallel_codegen_split_count=1 "
+    "--xla_cpu_parallel_codegen_split_count=1 --xla_force_host_platform_device_count=8 "
 ) + os.environ.get("XLA_FLAGS", "")
 if not importlib.util.find_spec("jaxlib") or [*map(int, importlib.metadata.version("jaxlib").split(".")[:2])] < [0, 11]:
     # XLA ends the process at a flag that it doesn't know, and JAX 0.12's no longer knows this one.
@@ -36,7 +37,7 @@ import numpy as np
 import pytest
 
 BACKEND = keras.backend.backend()
-#: Above which a worker lets go of compiled programs.
+#: Above which a worker drops compiled programs.
 MOST_RESIDENT_BYTES = 5 << 29
 if BACKEND in ("jax", "torch") and importlib.util.find_spec("triton") is not None:
     # PyTorch's compiler and jax-triton import it; once TensorFlow is loaded, to save a model, that would crash.
@@ -77,11 +78,9 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(autouse=True)
 def fixed_seeds():
-    """Start every test from the same random state.
-
-    `keras.utils.set_random_seed` imports TensorFlow wherever it is installed, so only TensorFlow's own tests call it.
-    Keras draws the seeds of initialisers from Python's generator.
-    """
+    """Start every test from the same random state."""
+    # Keras draws the seeds of initialisers from Python's generator. `keras.utils.set_random_seed` imports TensorFlow
+    # wherever it is installed, so only TensorFlow's own tests call it.
     random.seed(0)
     np.random.seed(0)
     if BACKEND == "tensorflow":
@@ -94,14 +93,12 @@ def fixed_seeds():
 
 @pytest.fixture(autouse=True, scope="module")
 def little_garbage(request):
-    """After each file what it cached goes; what is left is not looked through again by each collection of garbage.
-
-    JAX lets go of what it has compiled; TensorFlow can't, so `run_backends.py` divides its tests.
-    """
+    """After each file clear its caches, and exempt what is left from the collection of garbage."""
     yield
     for value in vars(request.module).values():
         if getattr(value, "__module__", None) == request.module.__name__ and hasattr(value, "cache_clear"):
             value.cache_clear()
+    # TensorFlow can't drop compiled programs, so `run_backends.py` divides its tests.
     if BACKEND == "jax" and _resident_bytes() > MOST_RESIDENT_BYTES:
         import jax
 
@@ -112,7 +109,7 @@ def little_garbage(request):
 
 
 def _resident_bytes():
-    """Where Linux tells; elsewhere nothing is let go."""
+    """On Linux; elsewhere 0."""
     statm = pathlib.Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 

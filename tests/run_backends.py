@@ -33,18 +33,14 @@ SLOWEST = 20
 
 @dataclass(frozen=True)
 class Result:
-    """How one backend's run ended, or a part of it."""
+    """How a run of a backend, or of a part, ended: seconds in all, and each test with its seconds, name and end."""
 
     backend: str
-    passed: int
-    failed: int
-    skipped: int
-    #: Of all parts together.
     seconds: float
-    #: Seconds and name of each test.
-    tests: tuple[tuple[float, str], ...] = ()
-    #: The names of those that failed.
-    broken: tuple[str, ...] = ()
+    tests: list[tuple[float, str, str]]
+
+    def count(self, end):
+        return sum(test[2] == end for test in self.tests)
 
 
 def main():
@@ -67,7 +63,7 @@ def main():
     print(slowest(results))
     print(failures(results), end="")
     print(table(results, time.perf_counter() - start))
-    sys.exit(any(result.failed for result in results))
+    sys.exit(any(result.count("failed") for result in results))
 
 
 def left_out(slow, backends):
@@ -102,7 +98,8 @@ def run_in_parts(runs):
             [pool.submit(run_part, each, number + 1, PARTS[each[0]]) for number in range(PARTS[each[0]])]
             for each in runs
         ]
-        return [total([part.result() for part in parts]) for parts in waiting]
+        parts = [[part.result() for part in each] for each in waiting]
+    return [Result(each[0].backend, sum(p.seconds for p in each), sum((p.tests for p in each), [])) for each in parts]
 
 
 def run(backend, arguments, folder, part="1/1", core=None):
@@ -127,26 +124,19 @@ def run(backend, arguments, folder, part="1/1", core=None):
         for line in process.stdout:
             print(f"{backend:>10} | {line}", end="", flush=True)
     seconds = time.perf_counter() - start
-    if not report.exists():
-        print(f"{backend:>10} | pytest ended with status {process.returncode} and no report: counted as one failure.")
-        return Result(backend, 0, 1, 0, seconds)
-    suite = ElementTree.parse(report).getroot().find("testsuite")
-    total, skipped = int(suite.get("tests")), int(suite.get("skipped"))
-    broken = int(suite.get("failures")) + int(suite.get("errors"))
-    # pytest also fails without a failed test: when it finds no test, for one.
-    failed = max(broken, int(process.returncode != 0))
-    cases = [(f"{case.get('classname')}.{case.get('name')}", case) for case in suite.iter("testcase")]
-    tests = tuple((float(case.get("time")), name) for name, case in cases)
-    names = tuple(name for name, case in cases if {"failure", "error"} & {child.tag for child in case})
-    return Result(backend, max(total - broken - skipped, 0), failed, skipped, seconds, tests, names)
+    cases = ElementTree.parse(report).iter("testcase") if report.exists() else ()
+    tests = [(float(case.get("time")), f"{case.get('classname')}.{case.get('name')}", end_of(case)) for case in cases]
+    result = Result(backend, seconds, tests)
+    # pytest also fails without a failed test: when it finds no test, or is killed.
+    if process.returncode and not result.count("failed"):
+        tests.append((0.0, f"pytest ended with status {process.returncode}", "failed"))
+    return result
 
 
-def total(results):
-    """The parts of one backend as one."""
-    sums = (sum(getattr(result, field) for result in results) for field in ("passed", "failed", "skipped", "seconds"))
-    tests = tuple(test for result in results for test in result.tests)
-    broken = tuple(name for result in results for name in result.broken)
-    return Result(results[0].backend, *sums, tests, broken)
+def end_of(case):
+    """How a test of the report ended."""
+    found = {child.tag for child in case}
+    return "failed" if found & {"failure", "error"} else "skipped" if "skipped" in found else "passed"
 
 
 def available_cores():
@@ -157,22 +147,25 @@ def available_cores():
 def slowest(results):
     """The tests that took longest, on whichever backend."""
     rows = sorted(((*test, result.backend) for result in results for test in result.tests), reverse=True)[:SLOWEST]
-    return "\n".join(["", "The slowest tests, in seconds"] + [f"{s:>8.1f}  {b:<12}{name}" for s, name, b in rows])
+    return "\n".join(["", "The slowest tests, in seconds"] + [f"{s:>8.1f}  {b:<12}{name}" for s, name, _, b in rows])
 
 
 def failures(results):
     """The tests that failed, named once more where they are read; nothing if none did."""
-    rows = [f"          {result.backend:<12}{name}" for result in results for name in result.broken]
+    rows = [f"{'':<10}{each.backend:<12}{name}" for each in results for _, name, end in each.tests if end == "failed"]
     return "\n".join(["", "The failed tests", *rows, ""]) if rows else ""
 
 
 def table(results, seconds):
     """One row for each backend, and closing lines with the time and the sums."""
+    ends = ("passed", "failed", "skipped")
+    counts = [[result.count(end) for end in ends] for result in results]
     rows = [f"{'backend':<12}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}"]
-    rows += [f"{r.backend:<12}{r.passed:>8}{r.failed:>8}{r.skipped:>9}{r.seconds:>9.0f}" for r in results]
-    passed, failed, skipped = (sum(getattr(r, field) for r in results) for field in ("passed", "failed", "skipped"))
+    for result, (passed, failed, skipped) in zip(results, counts, strict=True):
+        rows.append(f"{result.backend:<12}{passed:>8}{failed:>8}{skipped:>9}{result.seconds:>9.0f}")
     rows += ["", f"{seconds:.0f} seconds in all, on {len(available_cores())} cores"]
-    return "\n".join(["", *rows, f"{passed} passed, {failed} failed, {skipped} skipped"])
+    sums = zip(map(sum, zip(*counts, strict=True)), ends, strict=True)
+    return "\n".join(["", *rows, ", ".join(f"{count} {end}" for count, end in sums)])
 
 
 if __name__ == "__main__":

@@ -131,12 +131,10 @@ from keras_griffin.mixers import LocalMQA
 
 CONFIG = GriffinConfig(vocabulary_size=256, width=64, num_layers=3, num_heads=2)
 RGLRU(return_sequences=True, name="memory", dtype="bfloat16", trainable=False)
-RGLRU(return_sequencess=True)  # wrong
 RGLRU(return_sequences="yes")  # wrong
 RGLRU(32)  # wrong
 RGLRU(nam="memory")  # wrong
 MinGRU(32, activation="linear", dtype=keras.DTypePolicy("mixed_bfloat16"))
-MinGRU(32, activatoin="linear")  # wrong
 MinGRU(32, return_sequences=True, stateful=False, name="memory")
 MinGRU(32, return_sequences="yes")  # wrong
 MinGRU(32, go_backward=True)  # wrong
@@ -144,19 +142,15 @@ CGLRU(maximum_phase=0.1, exponent=4.0, return_state=True, trainable=False)
 CGLRU(exponents=4.0)  # wrong
 SequenceEncoder(32, pool="last", name="encoder")
 SequenceEncoder(32, poool="last")  # wrong
-SequenceEncoder("32")  # wrong
 GatedMLP(64, name="mlp")
 GatedMLP(64, bias=True)  # wrong
 LocalMQA(2, 8, name="attention")
 LocalMQA(2, 8, heads=2)  # wrong
 Griffin(CONFIG, name="griffin", dtype="mixed_bfloat16", rematerialize=True)
 Griffin(CONFIG, rematerialise=True)  # wrong
-Griffin(CONFIG, 64)  # wrong
-Griffin(vocabulary_size=256)  # wrong
 Griffin()  # wrong
 Griffin(CONFIG).generate("To be", 8, seeed=0)  # wrong
 Hawk(CONFIG, dtype="bfloat16", trainable=False)
-Hawk(CONFIG, width=64)  # wrong
 Hawk(256)  # wrong
 class Named(RGLRU):
     def __init__(self, **kwargs):

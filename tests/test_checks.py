@@ -14,6 +14,7 @@ from keras_griffin.checks import (
     one_of,
     plain,
 )
+from keras_griffin.names import did_you_mean, nearest
 
 pytestmark = pytest.mark.any_backend
 
@@ -35,3 +36,10 @@ def test_rules():
 def test_kinds_of_numbers(value, expected):
     assert is_integer(value) == ("i" in expected) and is_number(value) == ("n" in expected)
     assert integer_from(2).holds(value) == ("i" in expected) and not integer_from(3).holds(value)
+
+
+def test_the_nearest_names():
+    names = ["griffin_100m", "griffin_200m", "hawk_100m", "mqa_100m"]
+    assert nearest("griffin", names) == ["griffin_100m", "griffin_200m"]
+    assert nearest("GRIFIN_100M", names, 1) == ["griffin_100m"]
+    assert nearest("", names) == nearest("xyz", names) == [] and did_you_mean(3, names) == "."

@@ -34,24 +34,7 @@ CONFIG = GriffinConfig(
     vocabulary_size=256, width=8, num_layers=1, num_heads=2, num_gate_blocks=2, block_pattern=("recurrent",)
 )
 #: What may stand in JSON where something else should.
-STRANGE = [
-    None,
-    True,
-    -1,
-    0,
-    2**31,
-    2**40,
-    2**63,
-    10**30,
-    1e308,
-    float("nan"),
-    "",
-    "x",
-    "\ud800",
-    [],
-    {},
-    [[2**40] * 2],
-]
+STRANGE = [None, True, -1, 0, 2**31, 2**40, 2**63, 10**30, 1e308, np.nan, "", "x", "\ud800", [], {}, [[2**40] * 2]]
 SENTENCE = re.compile(r"[A-Za-z]\w*: [^\n]{1,3000}\.")
 
 
@@ -73,7 +56,8 @@ def adapted(folder):
     return [as_array(each).tobytes() for each in model.lora.variables.values()], model.lora.alpha, model.lora.targets
 
 
-def written(tokenizer):
+def written(folder):
+    tokenizer = load_tokenizer(folder)
     return tokenizer and (tokenizer.vocabulary_size, tokenizer.encode("a cab"), tokenizer.start_id, tokenizer.stop_ids)
 
 
@@ -91,7 +75,7 @@ def make_adapter(folder):
     model.save_adapter(folder / "adapter.safetensors")
 
 
-def make_keras_file(folder):
+def make_keras(folder):
     Griffin(CONFIG, tokenizer=ByteTokenizer()).save(folder / "model.keras")
 
 
@@ -133,72 +117,44 @@ def make_token_file(folder):
     write_token_file(folder / "tokens", [np.array([1, 2, 3]), np.array([4, 5])], vocabulary_size=10)
 
 
-def run_of(path):
-    run = read_run(path)
+def make_run(folder):
+    write_run(folder / "run.safetensors", {"a": np.arange(5.0)}, {"step": 3, "b": [1, {"c": 2}]})
+
+
+def run_of(folder):
+    run = read_run(folder / "run.safetensors")
     return run.facts, {name: array.tobytes() for name, array in run.tensors.items()}
 
 
+def state_of(folder):
+    return [values_of(leaf).tobytes() for leaf in keras.tree.flatten(load_state(folder / "state.safetensors"))]
+
+
+def tensors(path):
+    return [each.read().tobytes() for each in open_checkpoint(path).values()]
+
+
+def documents(folder):
+    return [document.tolist() for document in TokenFile(folder / "tokens")]
+
+
+PRESET = ["config.json", "model.safetensors", "byte_tokenizer.json"]
+CHECKED = [*PRESET, "keras_griffin_checksums.json"]
+INDEXED = ["model.safetensors.index.json", "a.safetensors"]
 #: For each format: what makes a folder, the files to change, what reads it, and whether any change must be noticed.
 FORMATS = {
-    "state": (
-        make_state,
-        ["state.safetensors"],
-        lambda folder: [
-            values_of(leaf).tobytes() for leaf in keras.tree.flatten(load_state(folder / "state.safetensors"))
-        ],
-        True,
-    ),
-    "preset": (
-        make_preset,
-        ["config.json", "model.safetensors", "keras_griffin_checksums.json", "byte_tokenizer.json"],
-        lambda folder: weights(Griffin.from_preset(folder)),
-        True,
-    ),
-    "unverified": (
-        make_preset,
-        ["config.json", "model.safetensors", "byte_tokenizer.json"],
-        lambda folder: weights(Griffin.from_preset(folder, verify=False)),
-        False,
-    ),
+    "state": (make_state, ["state.safetensors"], state_of, True),
+    "preset": (make_preset, CHECKED, lambda folder: weights(Griffin.from_preset(folder)), True),
+    "unverified": (make_preset, PRESET, lambda folder: weights(Griffin.from_preset(folder, verify=False)), False),
     "adapter": (make_adapter, ["adapter.safetensors"], adapted, True),
-    "keras": (
-        make_keras_file,
-        ["model.keras"],
-        lambda folder: weights(load_model("chat", folder / "model.keras")),
-        False,
-    ),
+    "keras": (make_keras, ["model.keras"], lambda folder: weights(load_model("chat", folder / "model.keras")), False),
     "rwkv": (make_rwkv, ["config.json", "model.safetensors"], lambda folder: weights(load_rwkv(folder)), False),
     "pth": (make_pth, ["model.pth"], lambda folder: weights(load_rwkv(folder / "model.pth")), False),
-    "npz": (
-        make_npz,
-        ["a.npz"],
-        lambda folder: [each.read().tobytes() for each in open_checkpoint(folder / "a.npz").values()],
-        False,
-    ),
-    "shards": (
-        make_shards,
-        ["model.safetensors.index.json", "a.safetensors"],
-        lambda folder: [each.read().tobytes() for each in open_checkpoint(folder).values()],
-        False,
-    ),
-    "tokenizer": (
-        make_tokenizer,
-        ["tokenizer.json", "special_ids.json"],
-        lambda folder: written(load_tokenizer(folder)),
-        False,
-    ),
-    "token file": (
-        make_token_file,
-        ["tokens"],
-        lambda folder: [document.tolist() for document in TokenFile(folder / "tokens")],
-        False,
-    ),
-    "run": (
-        lambda folder: write_run(folder / "run.safetensors", {"a": np.arange(5.0)}, {"step": 3, "b": [1, {"c": 2}]}),
-        ["run.safetensors"],
-        lambda folder: run_of(folder / "run.safetensors"),
-        True,
-    ),
+    "npz": (make_npz, ["a.npz"], lambda folder: tensors(folder / "a.npz"), False),
+    "shards": (make_shards, INDEXED, tensors, False),
+    "tokenizer": (make_tokenizer, ["tokenizer.json", "special_ids.json"], written, False),
+    "token file": (make_token_file, ["tokens"], documents, False),
+    "run": (make_run, ["run.safetensors"], run_of, True),
 }
 
 

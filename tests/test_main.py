@@ -13,6 +13,19 @@ from keras_griffin.commands import COMMANDS, explain, find_command
 from keras_griffin.commands.shared.errors import CommandError
 
 
+@pytest.fixture
+def explain_does(monkeypatch):
+    """Let the command `explain` do something else."""
+    return lambda act: monkeypatch.setattr(explain, "run", lambda arguments: act())
+
+
+def raising(error):
+    def act():
+        raise error
+
+    return act
+
+
 def exit_code(argv):
     with pytest.raises(SystemExit) as error:
         main(argv)
@@ -69,7 +82,6 @@ def test_wrong_options_are_refused_in_one_line(argv, sentence, capsys):
 @pytest.mark.parametrize(
     ("error", "code", "sentence"),
     [
-        (CommandError("explain: a sentence."), 2, "keras_griffin explain: a sentence.\n"),
         (CommandError("load_corpus: a sentence."), 2, "keras_griffin explain: a sentence.\n"),
         (CommandError("ResumableRun.fit: a: b."), 2, "keras_griffin explain: a: b.\n"),
         (CommandError("A sentence: with more."), 2, "keras_griffin explain: A sentence: with more.\n"),
@@ -79,22 +91,16 @@ def test_wrong_options_are_refused_in_one_line(argv, sentence, capsys):
         (KeyboardInterrupt(), 130, "\nStopped.\n"),
     ],
 )
-def test_a_refusal_and_ctrl_c_have_exit_codes_and_no_traceback(monkeypatch, capsys, error, code, sentence):
-    def run(arguments):
-        raise error
-
-    monkeypatch.setattr(explain, "run", run)
+def test_a_refusal_and_ctrl_c_have_exit_codes_and_no_traceback(explain_does, capsys, error, code, sentence):
+    explain_does(raising(error))
     assert main(["explain"]) == code
     assert capsys.readouterr().err == sentence
 
 
-def test_what_keras_warns_of_quantised_layers_on_numpy_is_not_shown(monkeypatch):
-    def run(arguments):
-        warnings.warn("`custom_gradient` for the numpy backend acts as a pass-through.", stacklevel=2)
-        return 0
-
-    monkeypatch.setattr(explain, "run", run)
-    assert main(["explain"]) == 0
+def test_what_keras_warns_of_quantised_layers_on_numpy_is_not_shown(explain_does):
+    sentence = "`custom_gradient` for the numpy backend acts as a pass-through."
+    explain_does(lambda: warnings.warn(sentence, stacklevel=2))
+    assert not main(["explain"])
 
 
 def test_a_backend_that_is_not_installed_is_refused_in_one_line():
@@ -136,11 +142,8 @@ def test_output_for_which_the_disk_has_no_room_is_told(monkeypatch, capsys, argv
         ("posix", BrokenPipeError(), 141),
     ],
 )
-def test_windows_calls_a_closed_pipe_an_invalid_argument(monkeypatch, system, error, code):
-    def run(arguments):
-        raise error
-
-    monkeypatch.setattr(explain, "run", run)
+def test_windows_calls_a_closed_pipe_an_invalid_argument(explain_does, monkeypatch, system, error, code):
+    explain_does(raising(error))
     monkeypatch.setattr(module, "os", SimpleNamespace(**{**vars(os), "name": system}))
     with open(os.devnull, "w") as output:
         monkeypatch.setattr("sys.stdout", output)

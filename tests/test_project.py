@@ -40,7 +40,7 @@ def of_age(job, age):
     return [entry for entry in entries if entry["age"] == age]
 
 
-def test_the_oldest_versions_of_the_workflow_are_the_bounds_of_pyproject():
+def test_the_oldest_versions_of_the_workflow_and_make_compatibility_are_the_bounds_of_pyproject():
     (tests,), wheels = of_age("tests", "oldest"), of_age("wheel", "oldest")
     assert len(oldest(*BACKENDS)) == 4 and tests["versions"].split() == oldest(*BACKENDS)
     assert {wheel["backend"]: wheel["versions"].split() for wheel in wheels} == {
@@ -51,9 +51,6 @@ def test_the_oldest_versions_of_the_workflow_are_the_bounds_of_pyproject():
     assert {f">={each}" for each in (python, *(entry["python"] for entry in (tests, *wheels)))} == {
         PROJECT["requires-python"]
     }
-
-
-def test_the_oldest_versions_of_make_compatibility_are_the_same():
     compatibility = script("compatibility")
     assert compatibility.lower_bounds() == oldest(*BACKENDS)
     assert all((ROOT / file).exists() for file in compatibility.FILES)

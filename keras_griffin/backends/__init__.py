@@ -48,14 +48,7 @@ def active():
 
 
 def check_not_forked(function_name: str) -> None:
-    """Refuse to compute in a process forked from one that did: it would wait forever for threads that it lacks.
-
-    Args:
-        function_name: the function's name, for error messages.
-
-    Raises:
-        RuntimeError: the process was forked.
-    """
+    """Refuse to compute in a process forked from one that did: it would wait forever for threads that it lacks."""
     global _has_computed
     if _forked_from and active().has_threads():
         raise RuntimeError(

@@ -63,10 +63,8 @@ def keep_programs(find_folder: Callable[[], str | None]) -> None:
 
 
 def _report_once(folder: str) -> None:
-    """Let JAX's warnings of programs that it can't read or write be one line, and damaged programs be replaced.
-
-    JAX would warn of each at every start, since it never overwrites a file.
-    """
+    """Let JAX's warnings of programs that it can't read or write be one line, and damaged programs be replaced."""
+    # JAX would warn of each at every start, since it never overwrites a file.
     show, subject, reported = warnings.showwarning, " persistent compilation cache entry for ", False
 
     def show_or_report(message, *arguments, **named):

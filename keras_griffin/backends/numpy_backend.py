@@ -1,10 +1,9 @@
 """NumPy: a CPU, values, and no gradients. The contract is in the package's docstring."""
 
 import contextlib
-from collections.abc import Callable
 
+import keras
 import numpy as np
-from keras import ops
 
 DTYPE_NAMES: dict = {}
 
@@ -19,40 +18,24 @@ def has_values(tensors) -> bool:
     return True
 
 
-def is_transformed() -> bool:
-    """Never."""
+def _never(*_) -> bool:
+    """Nothing is transformed or distributed, and the threads of its products survive a fork."""
     return False
 
 
-def has_strategy() -> bool:
-    """Never."""
-    return False
+is_transformed = has_strategy = has_threads = _never
+
+
+def _nothing(*_) -> None:
+    """Nothing is traced or compiled, the variables hold their values, and products read rows."""
+
+
+before_first_step = sync_variables = before_config_is_written = keep_programs = store_by_column = _nothing
 
 
 def without_gradients():
     """There are none."""
     return contextlib.nullcontext()
-
-
-def before_first_step(model) -> None:
-    """Nothing is traced."""
-
-
-def sync_variables(model) -> None:
-    """Nothing: the variables hold their values."""
-
-
-def before_config_is_written() -> None:
-    """Nothing."""
-
-
-def keep_programs(find_folder: Callable[[], str | None]) -> None:
-    """Nothing is compiled."""
-
-
-def has_threads() -> bool:
-    """The products have some, but they survive a fork."""
-    return False
 
 
 def owned_copy(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -62,11 +45,7 @@ def owned_copy(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def int8_product(rows, matrix):
     """Keras's, whose sums are int32."""
-    return ops.matmul(rows, matrix)
-
-
-def store_by_column(variable) -> None:
-    """Nothing: the product reads rows."""
+    return keras.ops.matmul(rows, matrix)
 
 
 def places(variables) -> tuple:
@@ -80,12 +59,9 @@ def compiled(function):
 
 
 def value_and_gradient(function, tensors):
-    """Refused: there are no gradients.
-
-    Raises:
-        ValueError: always.
-    """
-    raise ValueError("value_and_gradient: the backend must be jax, torch or tensorflow. Got one without gradients.")
+    """Refused: there are no gradients."""
+    backend = keras.backend.backend()
+    raise ValueError(f"value_and_gradient: the backend must be jax, torch or tensorflow. Got {backend}.")
 
 
 def process() -> tuple[int, int]:

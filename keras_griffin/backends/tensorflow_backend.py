@@ -1,7 +1,6 @@
 """TensorFlow. The contract is in the package's docstring."""
 
 import contextvars
-from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -12,6 +11,8 @@ from keras_griffin.backends.numpy_backend import (  # noqa: F401
     gathered,
     int8_product,
     is_transformed,
+    # With a damaged file in XLA's persistent cache, TensorFlow fails instead of compiling.
+    keep_programs,
     owned_copy,
     places,
     sent,
@@ -32,20 +33,13 @@ def device_kind() -> str:
     return "cpu"
 
 
-def keep_programs(find_folder: Callable[[], str | None]) -> None:
-    """Nothing: with a damaged file in XLA's persistent cache, TensorFlow fails instead of compiling."""
-
-
 def has_threads() -> bool:
     """Those of its runtime."""
     return True
 
 
 def has_values(tensors) -> bool:
-    """False while a graph is being built, and in `value_and_gradient`.
-
-    Another tape outside any graph can't be detected.
-    """
+    """False while a graph is built, and in `value_and_gradient`; another tape outside a graph can't be detected."""
     return tf.executing_eagerly() and not _records.get()
 
 
@@ -75,11 +69,8 @@ def value_and_gradient(function, tensors):
 
 
 def process() -> tuple[int, int]:
-    """The only one.
-
-    Raises:
-        ValueError: the active strategy has several workers, each of which would train on the whole dataset.
-    """
+    """The only one."""
+    # Each worker of a strategy would train on the whole dataset.
     resolver = tf.distribute.get_strategy().cluster_resolver
     workers = resolver.cluster_spec().as_dict().get("worker", []) if resolver else []
     if len(workers) > 1:

@@ -65,10 +65,8 @@ def before_config_is_written() -> None:
 
 
 def int8_product(rows, matrix):
-    """By oneDNN on a CPU with instructions for it, and by cuBLAS on a GPU.
-
-    Keras would make int32 copies and multiply them one by one on a CPU, and float32 copies of few rows on a GPU.
-    """
+    """By oneDNN on a CPU with instructions for it, and by cuBLAS on a GPU."""
+    # Keras would make int32 copies and multiply them one by one on a CPU, and float32 copies of few rows on a GPU.
     if rows.device.type == "cpu" and _has_int8_products():
         return torch._int_mm(rows, matrix)
     if rows.is_cuda and all(size % 8 == 0 for size in matrix.shape):

@@ -1,7 +1,4 @@
-"""Communication along one axis of a mesh inside `shard_map`: devices exchange their last steps, or one row each.
-
-Neither grows with the sequence.
-"""
+"""Communication along one axis of a mesh inside `shard_map`; its amount does not grow with the sequence."""
 
 import jax
 from jax import lax
@@ -13,11 +10,7 @@ from keras_griffin.shapes import Tensor
 
 
 def num_devices(function_name: str, axis_name: str) -> int:
-    """The number of devices along an axis of the mesh of the enclosing `shard_map`.
-
-    Raises:
-        ValueError: there is no such axis, or no `shard_map`.
-    """
+    """The number of devices along an axis; a ValueError if the enclosing `shard_map` has no such axis."""
     try:
         return lax.axis_size(axis_name)
     except NameError as error:
@@ -27,29 +20,19 @@ def num_devices(function_name: str, axis_name: str) -> int:
 
 
 def steps_before(x: Tensor, count: int, axis_name: str) -> Tensor:
-    """The steps just before those of this device.
-
-    They come from the previous device, or from several if a device has fewer than `count` steps.
-
-    Args:
-        x: `(B, T, ...)`, this device's steps.
-        count: how many.
-        axis_name: the axis along which time is divided.
-
-    Returns:
-        `(B, count, ...)`, dtype of `x`; zeros before the first step of all.
-    """
+    """The `count` steps `(B, count, ...)` before this device's own, `x: (B, T, ...)`; zeros before the first of all."""
     length, devices = x.shape[1], lax.axis_size(axis_name)
-    pieces, distance, missing = [x[:, :0]], 0, min(count, (devices - 1) * length)
-    there = missing
+    available = min(count, (devices - 1) * length)
+    pieces, distance, missing = [x[:, :0]], 0, available
     while missing:
+        # From the previous device, or from several if a device has fewer steps.
         distance += 1
         newest = x[:, max(0, length - missing) :]
         pairs = [(device, device + distance) for device in range(devices - distance)]
         # A device that receives nothing gets zeros.
         pieces.insert(0, lax.ppermute(newest, axis_name, pairs))
         missing -= newest.shape[1]
-    return jnp.pad(jnp.concatenate(pieces, axis=1), [(0, 0), (count - there, 0)] + [(0, 0)] * (x.ndim - 2))
+    return jnp.pad(jnp.concatenate(pieces, axis=1), [(0, 0), (count - available, 0)] + [(0, 0)] * (x.ndim - 2))
 
 
 def gathered(numbers: tuple[Components, ...], axis_name: str) -> tuple[Components, ...]:
@@ -65,32 +48,22 @@ def state_before(
     first: Components,
     axis_name: str,
     reverse: bool,
-):
-    """The initial state of each device, which is the final state of the previous one.
+) -> Components:
+    """This device's initial state `(B, D)`, which is the final state of the previous device.
 
-        H_0 = first        H_{k+1} = P_k H_k + s_k        or s_k alone, where the stretch forgets
+        H_0 = first        H_{k+1} = P_k H_k + s_k        or s_k alone, if device k has a reset
 
-    Args:
-        products: P of all devices, `(devices, B, D)`: the factor of a stretch's initial state in its final state.
-        lasts: s, `(devices, B, D)`: the final state of a stretch that starts from zero.
-        forgotten: `(devices, B, D)` bool: whether a stretch forgets its initial state; None if none does.
-        first: `(B, D)`.
-        axis_name: the axis along which time is divided.
-        reverse: whether time runs from the last device to the first.
-
-    Returns:
-        H of this device, `(B, D)`.
+    `products` P and `lasts` s, the final states from zero, are `(devices, B, D)`, and so is `forgotten`, a bool.
     """
-    devices = lax.axis_size(axis_name)
-    here = lax.axis_index(axis_name)
+    devices, here = lax.axis_size(axis_name), lax.axis_index(axis_name)
 
-    def further(place, state):
+    def next_state(place, state):
         device = devices - 1 - place if reverse else place
         forgets = None if forgotten is None else forgotten[device]
-        goes_on = zero_where(forgets, multiply(tuple(p[device] for p in products), state))
-        return add(goes_on, tuple(s[device] for s in lasts))
+        carried = zero_where(forgets, multiply(tuple(p[device] for p in products), state))
+        return add(carried, tuple(s[device] for s in lasts))
 
-    return lax.fori_loop(0, devices - 1 - here if reverse else here, further, first)
+    return lax.fori_loop(0, devices - 1 - here if reverse else here, next_state, first)
 
 
 def is_first(axis_name: str, reverse: bool = False) -> Tensor:
@@ -99,12 +72,10 @@ def is_first(axis_name: str, reverse: bool = False) -> Tensor:
 
 
 def on_the_same_devices(tree, axis_name: str, *others: Tensor):
-    """The same tensors, marked as varying over the axis, and over every axis over which `others` vary.
-
-    The carry of a loop, and the arguments of a custom gradient, must vary over the same axes on both sides. JAX then
-    sums the gradients of shared tensors at the point where they are shared.
-    """
-    nothing = 0 * lax.axis_index(axis_name)
+    """The same tensors, marked as varying over the axis, and over every axis over which `others` vary."""
+    # A loop's carry, and the arguments of a custom gradient, must vary over the same axes on both sides. JAX then sums
+    # the gradients of shared tensors at the point where they are shared.
+    zero = 0 * lax.axis_index(axis_name)
     for other in others:
-        nothing = nothing + 0 * jnp.isnan(other[(slice(0, 1),) * other.ndim].sum()).astype("int32")
-    return jax.tree.map(lambda x: x | (nothing > 0) if x.dtype == bool else x + nothing.astype(x.dtype), tree)
+        zero = zero + 0 * jnp.isnan(other[(slice(0, 1),) * other.ndim].sum()).astype("int32")
+    return jax.tree.map(lambda x: x | (zero > 0) if x.dtype == bool else x + zero.astype(x.dtype), tree)

@@ -14,11 +14,9 @@ from keras_griffin.shapes import Tensor
 
 
 def document_starts(segment_ids: Tensor, axis_name: str) -> tuple[Tensor, Tensor]:
-    """Where documents start in `segment_ids (B, T)`. Padding counts as a document, whose outputs are unused.
+    """Where documents start in `segment_ids (B, T)`, and where one continues after padding: two `(B, T)` bools.
 
-    Returns:
-        `(starts, resumed)`, `(B, T)` bool: the first step of a document, and of the whole sequence; and the step where
-        a document continues after padding.
+    Padding counts as a document, whose outputs are unused.
     """
     # Above 0, so that the zero before the first step of all is a different id.
     own = segment_ids + 1
@@ -52,11 +50,7 @@ def vectors(model, token_ids: Tensor, segment_ids: Tensor, axis_name: str) -> Te
 
 
 def divided_model(model, mesh, axis_name: str, batch_axis_name: str | None, logits: bool):
-    """The model's logits, or the inputs of its output head, as a compiled function.
-
-    Returns:
-        A function of the values of the model's variables, `token_ids (B, T)` and `segment_ids (B, T)`.
-    """
+    """A compiled function of the variables' values, token ids and segment ids: the logits, or what `vectors` gives."""
 
     def on_each(values, token_ids, segment_ids):
         # The gradient of each weight is summed over the devices once, here.
@@ -70,11 +64,7 @@ def divided_model(model, mesh, axis_name: str, batch_axis_name: str | None, logi
 
 
 def divided_cross_entropy(mesh, axis_name: str, batch_axis_name: str | None, soft_cap: float | None):
-    """`linear_cross_entropy` of divided vectors, without communication.
-
-    Returns:
-        A function of the vectors `(B, T, D)`, the table `(V, D)` and the targets `(B, T)`.
-    """
+    """`linear_cross_entropy` of divided vectors `(B, T, D)`, a table `(V, D)` and targets `(B, T)`, as a function."""
 
     def on_each(x, table, targets):
         return linear_cross_entropy(x, table, targets, soft_cap=soft_cap)

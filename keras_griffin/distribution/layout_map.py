@@ -99,7 +99,7 @@ def layout_map(
 
 
 def _check_divisions(weights, parts):
-    """Check that a model can be split into this many parts; the error names the possible numbers."""
+    """Refuse a number of parts into which a model can't be split."""
     units = dict.fromkeys(weight.units for weight in weights if weight.units is not None and weight.must_split)
     undivided = [f"{name} {size}" for name, size in units if size % parts]
     if undivided:

@@ -25,7 +25,7 @@ def sequence_parallel(
     batch_axis_name: str | None = None,
     logits: bool = True,
 ) -> "SequenceParallel":
-    """A model that shares another one's weights and divides every sequence over devices.
+    """A model that shares another one's weights, which `fit` trains, and divides every sequence over devices.
 
     Device k of n has the steps from k T / n to (k + 1) T / n - 1, and all weights. Logits, loss and gradients are those
     of the model over the whole sequence:
@@ -58,17 +58,6 @@ def sequence_parallel(
             are invalid, or there is padding inside a document. (In a compiled call, where that can't be checked, the
             logits after such padding are NaN.)
 
-    Examples:
-        ```python
-        from keras_griffin.distribution import sequence_parallel
-        from keras_griffin.models import Griffin, GriffinConfig
-
-        model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
-        parallel = sequence_parallel(model)
-        parallel.fit(token_ids, targets)
-        model.generate([[1, 2, 3]], 10)  # the weights are the model's own
-        ```
-
     Reference: De et al. 2024 (arXiv 2402.19427), section 2; the scan over devices: the released code of Griffin.
     """
     require_jax("sequence_parallel")
@@ -83,14 +72,7 @@ def sequence_parallel(
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class SequenceParallel(SharedModel):
-    """The model that `sequence_parallel` returns; see there.
-
-    Args:
-        language_model: a `LanguageModel`.
-        device_mesh: a `keras.distribution.DeviceMesh`, or its shape and axes as a dict, or None.
-        axis_name: the axis along which time is divided.
-        batch_axis_name: the axis along which rows are divided, or None.
-        **kwargs: `name`.
+    """The model that `sequence_parallel` returns; its arguments are documented there.
 
     Input shape: `(B, T)`, or `{"token_ids": (B, T), "segment_ids": (B, T)}`, integers.
 
@@ -117,8 +99,8 @@ class SequenceParallel(SharedModel):
         self._check_axes()
         self._jax = importlib.import_module("keras_griffin.distribution.jax_sequence_parallel")
         self._check_mixers()
-        axes = self.device_mesh.backend_mesh, axis_name, batch_axis_name
-        self._divided = self._jax.divided_model(language_model, *axes, self.gives_logits)
+        self._axes = self.device_mesh.backend_mesh, axis_name, batch_axis_name
+        self._divided = self._jax.divided_model(language_model, *self._axes, self.gives_logits)
 
     def __call__(self, inputs, *args, **kwargs):
         """Logits of token ids; see the class."""
@@ -146,8 +128,8 @@ class SequenceParallel(SharedModel):
         return {**super().get_config(), "device_mesh": mesh, **axes}
 
     def _check_axes(self):
-        names = list(self.device_mesh.axis_names)
-        wanted = [self.axis_name, *([] if self.batch_axis_name is None else [self.batch_axis_name])]
+        names = self.device_mesh.axis_names
+        wanted = [self.axis_name] if self.batch_axis_name is None else [self.axis_name, self.batch_axis_name]
         if len({*wanted} & {*names}) < len(wanted):
             raise ValueError(
                 "sequence_parallel: axis_name and batch_axis_name must be two axes of the mesh. "
@@ -176,17 +158,13 @@ class SequenceParallel(SharedModel):
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class SequenceParallelWithoutLogits(SequenceParallel, ChunkedLoss):
-    """The same without logits: `(B, T, D)` vectors, and the loss of `ChunkedLoss`.
-
-    The arguments are those of `SequenceParallel`.
-    """
+    """The same without logits: `(B, T, D)` vectors, and the loss of `ChunkedLoss`."""
 
     gives_logits = False
 
     def __init__(self, language_model: LanguageModel, *args: Any, **kwargs: Any):
         super().__init__(language_model, *args, **kwargs)
-        axes = self.device_mesh.backend_mesh, self.axis_name, self.batch_axis_name
-        self._cross_entropy = self._jax.divided_cross_entropy(*axes, language_model.token_embedding.soft_cap)
+        self._cross_entropy = self._jax.divided_cross_entropy(*self._axes, language_model.token_embedding.soft_cap)
 
     def losses_of(self, vectors: Tensor, targets: Tensor) -> Tensor:
         """As in `ChunkedLoss`; each device computes the logits of its own steps."""
@@ -204,8 +182,8 @@ def _mesh(device_mesh, axis_name):
         devices = keras.distribution.list_devices()
         return keras.distribution.DeviceMesh((len(devices),), (axis_name,), devices)
     if isinstance(device_mesh, dict):
-        shape, names = device_mesh["shape"], device_mesh["axis_names"]
-        return keras.distribution.DeviceMesh(shape, names, keras.distribution.list_devices()[: math.prod(shape)])
+        devices = keras.distribution.list_devices()[: math.prod(device_mesh["shape"])]
+        return keras.distribution.DeviceMesh(**device_mesh, devices=devices)
     if not isinstance(device_mesh, keras.distribution.DeviceMesh):
         raise ValueError(
             f"sequence_parallel: device_mesh must be a keras.distribution.DeviceMesh. Got {device_mesh!r}."
@@ -219,9 +197,9 @@ def _check_documents(segment_ids):
         return
     rows, steps = np.nonzero(segment_ids > 0)
     ids = segment_ids[rows, steps]
-    goes_on = (np.diff(rows) == 0) & (np.diff(ids) == 0) & (np.diff(steps) > 1)
-    if goes_on.any():
-        place = np.argmax(goes_on)
+    is_interrupted = (np.diff(rows) == 0) & (np.diff(ids) == 0) & (np.diff(steps) > 1)
+    if is_interrupted.any():
+        place = np.argmax(is_interrupted)
         raise ValueError(
             "sequence_parallel: padding must be between documents, not inside one. "
             f"Got segment id {ids[place]} on both sides of padding in row {rows[place]}."

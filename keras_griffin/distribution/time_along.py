@@ -17,16 +17,14 @@ def time_along(axis_name: str) -> contextlib.AbstractContextManager:
         H_0 = h_0        H_{k+1} = P_k H_k + s_k, or s_k if there is a reset among the steps
 
     Each device scans from zero, all exchange P, s and whether there is a reset, and each scans again from its H. The
-    gradient does the same backwards. A convolution's device gets the K - 1 steps before its own from the previous
-    device, and local attention the W - 1 keys and values; or from several devices if one has fewer steps.
+    gradient does the same backwards. A convolution gets the K - 1 steps before a device's own from the devices before
+    it, and local attention the W - 1 keys and values.
 
-    `linear_scan`, `rg_lru`, `causal_conv` and `local_attention` of `keras_griffin.ops` have rules for divided time;
-    another op that reads along time raises an error. Every device along the axis has the same number of steps, the
-    first device the first ones. Arguments and results with a time axis are the device's own; all others are the same on
-    every device. The results, and their gradients, are those of the op over the whole sequence. Communication does not
-    grow with T. `causal_conv` and `local_attention` take no mask here.
-
-    `sequence_parallel` divides a whole model in this way.
+    `linear_scan`, `rg_lru`, `causal_conv` and `local_attention` of `keras_griffin.ops` have rules for divided time, the
+    last two without a mask; another op that reads along time raises an error. Every device along the axis has the same
+    number of steps, the first device the first ones. Arguments and results with a time axis are the device's own; all
+    others are the same on every device. The results, and their gradients, are those of the op over the whole sequence.
+    Communication does not grow with T. `sequence_parallel` divides a whole model in this way.
 
     Args:
         axis_name: of the mesh of the enclosing `shard_map`. An op raises a `ValueError` if there is no such axis.
@@ -46,11 +44,7 @@ def time_along(axis_name: str) -> contextlib.AbstractContextManager:
 
 
 def require_jax(function_name: str):
-    """Check that the backend can divide time.
-
-    Raises:
-        ValueError: it is not JAX.
-    """
+    """Raise a ValueError unless the backend can divide time."""
     backend = keras.backend.backend()
     if backend != "jax":
         raise ValueError(

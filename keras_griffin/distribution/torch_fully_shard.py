@@ -1,9 +1,7 @@
 """FSDP2 under Keras: the value of a variable is the current tensor in its group of parameters.
 
-PyTorch's `fully_shard` shards the parameters of a `torch.nn.Module` and runs hooks around the module's call, which
-gather them before it and again for its gradient. Keras computes with variables and runs no module hooks. So the
-parameters move to modules that only hold them, one `ParameterGroup` for each block and one for the rest; a block's
-methods run inside its group's call, and each variable gets its value from its group.
+PyTorch gathers the parameters of a module around its call. Keras computes with variables and calls no modules, so the
+parameters move to modules that only hold them, one for each block, inside whose call the block's methods run.
 """
 
 import contextlib
@@ -30,11 +28,7 @@ warnings.filterwarnings("ignore", message=r"FSDP2-wrapped module \(FSDPParameter
 
 
 class DividedVariable(Divided):
-    """A variable of which each process holds a part.
-
-    Attributes:
-        whole: the whole value while the model is gathered, otherwise None.
-    """
+    """A variable of which each process holds a part: `parts`, a `DTensor`, and while gathered the `whole` value."""
 
     @property
     def _value(self):
@@ -50,8 +44,7 @@ class DividedVariable(Divided):
 
     def __array__(self, dtype=None):
         value = self._value
-        whole = value.full_tensor() if isinstance(value, DTensor) else value
-        array = keras.ops.convert_to_numpy(whole)
+        array = keras.ops.convert_to_numpy(value.full_tensor() if isinstance(value, DTensor) else value)
         return array if dtype is None else array.astype(dtype)
 
 
@@ -64,13 +57,7 @@ class DividedWeight(DividedVariable):
 
 
 class ParameterGroup(torch.nn.Module):
-    """Parameters that are gathered together before use, and freed together afterwards.
-
-    Args:
-        variables: their values become these parameters.
-        groups: other groups whose parameters this one's function uses too.
-        options: of PyTorch's `fully_shard`.
-    """
+    """The values of variables as parameters that are gathered together before use, and freed together afterwards."""
 
     def __init__(self, variables: list[keras.Variable], groups: Iterable["ParameterGroup"], options: dict):
         super().__init__()
@@ -93,7 +80,7 @@ class ParameterGroup(torch.nn.Module):
         return result
 
     def forward(self, function, *args, **kwargs):
-        """Call the function; PyTorch runs its hooks around this method."""
+        """Call the function, with PyTorch's hooks around it."""
         return function(*args, **kwargs)
 
     def has_stand_ins(self) -> bool:
@@ -104,22 +91,9 @@ class ParameterGroup(torch.nn.Module):
         """Whether everything is gathered, inside the `with` block of `gathered`."""
         return self.smallest.whole is not None
 
-    def is_whole(self) -> bool:
-        """Whether the variables are usable for computation."""
-        return self.has_stand_ins() or not isinstance(self.smallest.value, DTensor)
-
 
 class DividedParameters:
-    """The weights of a language model, divided: see `keras_griffin.distribution.fully_shard`.
-
-    Args:
-        model: a `LanguageModel`.
-        mesh: of processes; None for all of them.
-        reshard_after_forward: as for PyTorch's `fully_shard`.
-
-    Raises:
-        ValueError: there is no process group, PyTorch is too old, or the weights differ between processes.
-    """
+    """The weights of a language model, divided: see `keras_griffin.distribution.fully_shard`."""
 
     def __init__(self, model: keras.Model, mesh, reshard_after_forward):
         if not torch.distributed.is_initialized():
@@ -145,15 +119,7 @@ class DividedParameters:
         self._prepare(model)
 
     def run(self, model: keras.Model, function: Callable, *args, **kwargs):
-        """Call a function that computes with the weights.
-
-        Args:
-            model: the calling model: the language model, or one that shares its weights.
-            function: called with the arguments.
-
-        Raises:
-            ValueError: a trainable weight is not divided; or a gradient is requested inside `gathered`.
-        """
+        """Call a function that computes with the weights of the calling model."""
         if self.root.has_stand_ins():
             return function(*args, **kwargs)
         self._prepare(model)
@@ -168,10 +134,8 @@ class DividedParameters:
 
     @contextlib.contextmanager
     def reset_on_error(self):
-        """A `with` block after whose failure the next step starts afresh.
-
-        PyTorch would continue the failed step, with silently wrong gradients.
-        """
+        """A `with` block after whose failure the next step starts afresh."""
+        # PyTorch would continue the failed step, with silently wrong gradients.
         has_failed = True
         try:
             yield
@@ -183,12 +147,8 @@ class DividedParameters:
                 self.root.reset_iter_state()
 
     def check_whole(self, function_name: str) -> None:
-        """Check that the call is inside `run` or `gathered`.
-
-        Raises:
-            ValueError: it is not.
-        """
-        if not self.root.is_whole():
+        """Raise a ValueError unless the call is inside `run` or `gathered`."""
+        if isinstance(self.root.smallest.value, DTensor) and not self.root.has_stand_ins():
             raise ValueError(
                 f"{function_name}: the weights must be whole. Got weights sharded by fully_shard: "
                 "call it within keras_griffin.distribution.gathered(model), in every process."
@@ -220,9 +180,11 @@ class DividedParameters:
                 f"train its own copy; call it when all weights exist. Got unsharded {', '.join(whole)}."
             )
         if model not in self._prepared:
-            for layer in (model, *model.layers):
-                for part in layer.modules():
-                    _give_parts(part)
+            modules = [module for layer in (model, *model.layers) for module in layer.modules()]
+            for layer in filter(lambda module: isinstance(module, keras.Layer), modules):
+                for variable in layer.variables:
+                    if isinstance(variable, DividedWeight):
+                        layer.torch_params[variable.path] = variable.parts
             self._prepared.add(model)
         optimizer = getattr(model, "optimizer", None)
         if optimizer is not None and optimizer.built:
@@ -245,7 +207,7 @@ def _check_same_everywhere(model):
 
 
 def _become(kind, variable, parts):
-    """Convert a variable to a divided one, in place."""
+    """Make a variable a divided one, in place."""
     del variable._value
     variable.parts, variable.whole = parts, None
     variable.__class__ = kind
@@ -259,14 +221,6 @@ def _floats(layer):
 def _divided(value, like):
     """This process's part of a value that every process has in full."""
     return distribute_tensor(value.detach(), like.device_mesh, like.placements, src_data_rank=None)
-
-
-def _give_parts(module):
-    """Replace the whole parameters that Keras registered with PyTorch by parts."""
-    if isinstance(module, keras.Layer):
-        for variable in module.variables:
-            if isinstance(variable, DividedWeight):
-                module.torch_params[variable.path] = variable.parts
 
 
 def _run_in(group, method):

@@ -32,19 +32,7 @@ def atomic_folder(
 ) -> Iterator[Path]:
     """Fill a temporary folder, and move it into place when it is complete.
 
-    An existing folder is replaced as a whole, so it must contain only names that the writer knows. For an instant,
-    between renaming the old one and renaming the new one, there is none.
-
-    Args:
-        path: where the folder will be; its parents are created.
-        replaces: the names that an old folder may contain.
-        function_name: the function's name, for error messages.
-
-    Yields:
-        The folder to fill.
-
-    Raises:
-        ValueError: the path is empty, the path or a parent is a file, or the folder there contains something else.
+    An old folder is replaced as a whole, so a ValueError is raised if it contains names other than `replaces`.
     """
     if not os.fspath(path):
         # It would be the current folder.

@@ -11,17 +11,9 @@ from keras_griffin.files import atomic_file
 
 @contextlib.contextmanager
 def durable_file(path: str | os.PathLike) -> Iterator[Path]:
-    """Like `atomic_file`, but at the end of the block the file is on disk, not only in the system's cache.
-
-    A file is renamed after its bytes have reached the disk, and its folder is synced after that: in any other order, a
-    power failure in between may leave the new name without contents.
-
-    Args:
-        path: of the file; its folder must exist.
-
-    Yields:
-        The path to write to.
-    """
+    """Like `atomic_file`, but at the end of the block the file is on disk, not only in the system's cache."""
+    # It is renamed after its bytes have reached the disk, and its folder is synced after that: in any other order, a
+    # power failure in between may leave the new name without contents.
     path = Path(os.path.realpath(path))
     with atomic_file(path) as aside:
         yield aside
@@ -30,12 +22,7 @@ def durable_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def remove_parts(folder: Path, name: str) -> None:
-    """Remove the partial files of `atomic_file` that a process left in a folder, as after SIGKILL.
-
-    Args:
-        folder: need not exist; no other process may be writing to it.
-        name: of the intended file, or a pattern of such names.
-    """
+    """Remove what `atomic_file` left of a name, or of a pattern of names, when its process was killed."""
     for path in folder.glob(f".{name}.partial-*"):
         shutil.rmtree(path)
 

@@ -28,23 +28,14 @@ class FolderInUse(ValueError):
 
 @contextlib.contextmanager
 def folder_lock(path: Path, function_name: str = "folder_lock") -> Iterator[None]:
-    """Hold a lock inside the `with` block, against other processes and other holders in this one.
-
-    The file names the holder, but only the system's lock on the file counts. It ends with its process, however that
-    ends: a file left behind by `kill -9` blocks no one.
-
-    Args:
-        path: of the file; its folder must exist.
-        function_name: the function's name, for error messages.
-
-    Raises:
-        FolderInUse: the lock is taken.
-    """
+    """Hold a lock on a file inside the `with` block; `FolderInUse` if another process, or this one, holds it."""
+    # The file names the holder, but only the system's lock on it counts. It ends with its process, however that ends: a
+    # file left behind by `kill -9` blocks no one.
     descriptor = _locked(path, function_name)
     _held.add(descriptor)
     try:
         os.ftruncate(descriptor, 0)
-        # On Windows the position is still that of the lock, a gigabyte away.
+        # On Windows the position is still the lock's, a gigabyte away.
         os.lseek(descriptor, 0, os.SEEK_SET)
         os.write(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode())
         yield
@@ -57,22 +48,17 @@ def folder_lock(path: Path, function_name: str = "folder_lock") -> Iterator[None
 
 
 def _locked(path: Path, function_name: str) -> int:
-    """A descriptor of the locked file, if it is still the one at the path: another process may have just removed it."""
+    """A descriptor of the locked file."""
     while True:
         with contextlib.ExitStack() as stack:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             stack.callback(os.close, descriptor)
             _lock(descriptor, path, function_name)
-            if _is_at(path, descriptor):
-                stack.pop_all()
-                return descriptor
-
-
-def _is_at(path, descriptor):
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
+            # Another process may have just removed it, or replaced it by its own.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    stack.pop_all()
+                    return descriptor
 
 
 def _lock(descriptor, path, function_name):

@@ -5,15 +5,7 @@ from pathlib import Path
 
 
 def read_json_object(function_name: str, path: Path) -> dict:
-    """The object in a JSON file.
-
-    Args:
-        function_name: the function's name, for error messages.
-        path: the file.
-
-    Raises:
-        ValueError: it is not JSON, or not an object.
-    """
+    """The object in a JSON file; a ValueError if it is not JSON, or not an object."""
     try:
         content = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:

@@ -9,13 +9,9 @@ from pathlib import Path
 
 
 def private_cache(function_name: str) -> str | None:
-    """The folder, without symbolic links, which could change later; None if it can't be used.
-
-    It is `$XDG_CACHE_HOME/keras_griffin/programs` (`~/.cache/...`), with a folder for each kind of processor: on a
-    cluster, machines that share a home may not share machine code. It may be deleted at any time. Without a home, or
-    where the folder can't be written, there is none. Whoever can change a program can run code as the user, so a folder
-    that others can change is not used, which is said on standard error in the name of `function_name`.
-    """
+    """The folder `keras_griffin/programs/<processor>` of `$XDG_CACHE_HOME`, or `~/.cache`; None if it can't be used."""
+    # Machines of a cluster that share a home may not share machine code, so each kind of processor has its own folder.
+    # Whoever can change a program can run code as the user, so a folder that others can change is not used.
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     # The home of a user without one, as in a container, is "~": the current folder's.
     if not os.path.isabs(home):
@@ -26,6 +22,7 @@ def private_cache(function_name: str) -> str | None:
             place.mkdir(0o700, exist_ok=True)
     except OSError:
         return None
+    # A symbolic link could change later.
     folder = folder.resolve()
     if not os.access(folder, os.W_OK):
         return None

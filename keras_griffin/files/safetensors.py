@@ -1,9 +1,4 @@
-"""Safetensors files: read by the package `safetensors`, and written with one tensor in memory at a time.
-
-8 bytes     N, the header's length, little-endian
-N bytes     {name: {"dtype": "BF16", "shape": [2, 3], "data_offsets": [begin, end]}, "__metadata__": {str: str}}
-the rest    the tensors, row-major and little-endian, without gaps; offsets count from here
-"""
+"""Safetensors files: read by the package `safetensors`, and written with one tensor in memory at a time."""
 
 import json
 import math
@@ -44,27 +39,9 @@ class StoredTensor(NamedTuple):
 
 
 class SafeTensors(Mapping):
-    """The tensors of a safetensors file, by name, each read when it is used.
+    """The tensors of a safetensors file, by name, each read when it is used; a ValueError for a damaged file."""
 
-    The file is mapped into memory and must not be modified meanwhile. (`write_safetensors` never does: it replaces
-    files atomically.)
-
-    Args:
-        path: the file.
-
-    Raises:
-        ValueError: it is not a safetensors file, an incomplete one, or one of another dtype.
-
-    Examples:
-        >>> import numpy as np, tempfile, keras_griffin
-        >>> from keras_griffin.files.safetensors import SafeTensors, write_safetensors
-        >>> path = tempfile.mkdtemp() + "/some.safetensors"
-        >>> write_safetensors(path, {"a": np.arange(6).reshape(2, 3)}, metadata={"made by": "me"})
-        >>> tensors = SafeTensors(path)
-        >>> tensors.metadata, tensors.shape("a"), tensors["a"][1].tolist()
-        ({'made by': 'me'}, (2, 3), [3, 4, 5])
-    """
-
+    # The file is mapped into memory and must not be modified meanwhile. `write_safetensors` replaces files.
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         # Of a folder, Python's error is clearer than the package's.
@@ -120,57 +97,39 @@ class SafeTensors(Mapping):
 def write_safetensors(
     path: str | os.PathLike, tensors: Mapping[str, StoredTensor | np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors to a safetensors file, atomically.
-
-    Args:
-        path: where the file will be.
-        tensors: arrays, or `StoredTensor`s, by name. A `StoredTensor` is read when it is written and then released, so
-            that one tensor is in memory at a time.
-        metadata: a mapping of strings to strings.
-
-    Raises:
-        ValueError: a dtype is not one of the format's, an array does not match its `StoredTensor`, or the metadata are
-            not strings.
-    """
+    """Write arrays, or `StoredTensor`s, each read when it is written and then released, atomically to one file."""
     metadata = dict(metadata or {})
     if not all(isinstance(text, str) for item in metadata.items() for text in item):
         raise ValueError(f"write_safetensors: metadata must map strings to strings. Got {metadata!r}.")
-    stored = {name: _as_stored(tensor) for name, tensor in tensors.items()}
-    for name, tensor in stored.items():
+    for name, tensor in tensors.items():
         if name == METADATA or np.dtype(tensor.dtype) not in NAMES:
             raise ValueError(
                 f"write_safetensors: a tensor must have a dtype among {', '.join(map(str, NAMES))} and a name other "
                 f"than {METADATA}. Got {name!r} of {tensor.dtype}."
             )
     # The widest first, so that each starts at a multiple of its own item size.
-    names = sorted(stored, key=lambda name: -np.dtype(stored[name].dtype).itemsize)
+    names = sorted(tensors, key=lambda name: -np.dtype(tensors[name].dtype).itemsize)
     header: dict[str, dict] = {METADATA: metadata} if metadata else {}
     begin = 0
+    # 8 bytes with the header's length, the header, and the tensors without gaps, at offsets that count from there.
     for name in names:
-        dtype = np.dtype(stored[name].dtype)
-        end = begin + math.prod(stored[name].shape) * dtype.itemsize
-        header[name] = {"dtype": NAMES[dtype], "shape": list(stored[name].shape), "data_offsets": [begin, end]}
+        dtype, shape = np.dtype(tensors[name].dtype), tuple(tensors[name].shape)
+        end = begin + math.prod(shape) * dtype.itemsize
+        header[name] = {"dtype": NAMES[dtype], "shape": shape, "data_offsets": [begin, end]}
         begin = end
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     text += b" " * (-len(text) % 8)
     with atomic_file(path) as aside, aside.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name in names:
-            file.write(_bytes_of(name, stored[name]))
+            file.write(_bytes_of(name, tensors[name]))
 
 
-def _as_stored(tensor) -> StoredTensor:
-    if isinstance(tensor, StoredTensor):
-        return tensor
-    array = np.asarray(tensor)
-    return StoredTensor(array.shape, array.dtype, lambda: array)
-
-
-def _bytes_of(name, stored):
-    array = np.asarray(stored.read())
-    if (array.shape, array.dtype) != (tuple(stored.shape), stored.dtype):
+def _bytes_of(name, tensor):
+    array = np.asarray(tensor.read() if isinstance(tensor, StoredTensor) else tensor)
+    if (array.shape, array.dtype) != (tuple(tensor.shape), tensor.dtype):
         raise ValueError(
-            f"write_safetensors: {name!r} must be {tuple(stored.shape)} of {stored.dtype}, as declared. "
+            f"write_safetensors: {name!r} must be {tuple(tensor.shape)} of {tensor.dtype}, as declared. "
             f"Got {array.shape} of {array.dtype}."
         )
     return np.ascontiguousarray(array).reshape(-1).view("uint8").data

@@ -28,9 +28,9 @@ from keras_griffin.testing.gradients import value_and_gradient
 # Pieces have few different lengths, since each is compiled separately on JAX.
 LENGTH = 11
 BATCH = 3
-#: What stands in steps that a layer must ignore: of what is added up or squared, not even its product with zero is a
-#: number.
+#: What stands in steps that a layer must ignore: zero times their sums or squares is not a number.
 POISONS = np.array([np.nan, np.inf, 3e38], "float32")
+NO_MARKS: dict[str, np.ndarray] = {}
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,9 @@ def call_equals_advance(subject: Subject):
     leaves = keras.tree.flatten(layer.initial_state(BATCH))
     if len({id(leaf) for leaf in leaves}) < len(leaves):
         raise AssertionError("call_equals_advance: no tensor may be in the initial state twice. Got one that is.")
-    outputs, _ = advance(inputs, layer.initial_state(BATCH))
-    assert_close(call(inputs), as_array(outputs))
-    reset, mask = _marks(LENGTH)
-    outputs, _ = advance(inputs, layer.initial_state(BATCH), reset=reset, mask=mask)
-    assert_close(
-        as_array(call(inputs, reset=reset, mask=mask)) * mask[:, :, None], as_array(outputs) * mask[:, :, None]
-    )
+    for marks in (NO_MARKS, _marks(LENGTH)):
+        outputs, _ = advance(inputs, layer.initial_state(BATCH), **marks)
+        assert_close(_real(call(inputs, **marks), marks), _real(outputs, marks))
 
 
 def cuts_change_nothing(subject: Subject):
@@ -101,15 +97,14 @@ def cuts_change_nothing(subject: Subject):
     A piece may have no steps, and a batch no rows.
     """
     (layer, _, advance), inputs = _compiled(subject), subject.inputs()
-    for reset, mask in ((None, None), _marks(LENGTH)):
-        expected, expected_state = advance(inputs, layer.initial_state(BATCH), reset=reset, mask=mask)
+    for marks in (NO_MARKS, _marks(LENGTH)):
+        expected, expected_state = advance(inputs, layer.initial_state(BATCH), **marks)
         for cuts in ((0, 5, 5, 10), tuple(range(1, LENGTH))):
-            outputs, state = _advance_in_pieces(advance, layer.initial_state(BATCH), inputs, cuts, reset, mask)
-            real = 1.0 if mask is None else mask[:, :, None]
-            assert_close(as_array(outputs) * real, as_array(expected) * real)
+            outputs, state = _advance_in_pieces(advance, layer.initial_state(BATCH), inputs, cuts, marks)
+            assert_close(_real(outputs, marks), _real(expected, marks))
             _assert_states_close(state, expected_state)
-    reset, mask = _marks(LENGTH)
-    outputs, state = advance(inputs[:0], layer.initial_state(0), reset=reset[:0], mask=mask[:0])
+    no_rows = {name: mark[:0] for name, mark in marks.items()}
+    outputs, state = advance(inputs[:0], layer.initial_state(0), **no_rows)
     if tuple(outputs.shape) != (0, *expected.shape[1:]):
         raise AssertionError(f"cuts_change_nothing: no rows must give no rows of outputs. Got {tuple(outputs.shape)}.")
     _assert_states_close(state, _rows_of(expected_state, np.zeros(0, int)))
@@ -154,7 +149,7 @@ def documents_stay_apart(subject: Subject):
     Nor does a gradient, where the backend has them, and none depends on masked steps.
     """
     (layer, call, advance), inputs = _compiled(subject), subject.inputs()
-    reset, partly = _marks(LENGTH)
+    reset, partly = _marks(LENGTH).values()
     # The second row has no real step.
     partly_or_none = partly & (np.arange(BATCH) != 1)[:, None]
     for mask in (np.ones_like(partly), partly, partly_or_none):
@@ -183,9 +178,9 @@ def _gradients_stay_apart(subject, reset, mask):
     clean = np.concatenate([clean for _, clean in turns])
 
     def loss_of(sequences, seen):
-        repeated = (np.tile(mark, (len(seen) // BATCH, 1)) for mark in (reset, mask))
-        outputs = layer(sequences, **dict(zip(("reset", "mask"), repeated, strict=True)))
-        factors = np.tile(target, (len(seen) // BATCH, 1, 1))
+        times = len(seen) // BATCH
+        outputs = layer(sequences, reset=np.tile(reset, (times, 1)), mask=np.tile(mask, (times, 1)))
+        factors = np.tile(target, (times, 1, 1))
         return ops.sum(ops.where(seen[:, :, None], outputs, 0.0) * ops.convert_to_tensor(factors))
 
     def loss(documents, whole, padded, *weights):
@@ -250,7 +245,7 @@ def dtypes_survive_mixed_precision(subject: Subject):
     for name, dtype in after:
         if name in subject.float32_states and dtype != "float32":
             raise AssertionError(f"dtypes_survive: {name} must be float32. Got {dtype}.")
-    _, state_of_pieces = _advance_in_pieces(advance, first, inputs, (5, 10), None, None)
+    _, state_of_pieces = _advance_in_pieces(advance, first, inputs, (5, 10), NO_MARKS)
     for (name, whole), (_, cut) in zip(_named_leaves(state), _named_leaves(state_of_pieces), strict=True):
         if name in subject.float32_states:
             # XLA may leave out a rounding to bfloat16 between two operations, by shape; that of a state is larger.
@@ -263,19 +258,17 @@ def gradients_survive_cuts(subject: Subject):
     weights = [as_array(weight) for weight in layer.trainable_variables]
     target = np.random.default_rng(11).normal(size=inputs.shape).astype("float32")
 
-    def loss(pieces):
-        def function(inputs, *weights):
+    def in_pieces(inputs):
+        return _advance_in_pieces(layer.advance, layer.initial_state(BATCH), inputs, (5, 10), NO_MARKS)[0]
+
+    def loss_and_gradients(outputs_of):
+        def loss(inputs, *weights):
             with keras.StatelessScope(state_mapping=list(zip(layer.trainable_variables, weights, strict=True))):
-                outputs = (
-                    _advance_in_pieces(layer.advance, layer.initial_state(BATCH), inputs, (5, 10), None, None)[0]
-                    if pieces
-                    else layer(inputs)
-                )
-                return ops.sum(outputs * ops.convert_to_tensor(target))
+                return ops.sum(outputs_of(inputs) * ops.convert_to_tensor(target))
 
-        return value_and_gradient(function, inputs, *weights)
+        return value_and_gradient(loss, inputs, *weights)
 
-    (whole, whole_gradients), (cut, cut_gradients) = loss(pieces=False), loss(pieces=True)
+    (whole, whole_gradients), (cut, cut_gradients) = loss_and_gradients(layer), loss_and_gradients(in_pieces)
     assert_close(cut, whole)
     for actual, expected in zip(cut_gradients, whole_gradients, strict=True):
         assert_close(actual, expected)
@@ -316,14 +309,14 @@ def state_size(state) -> int:
     return sum(int(np.prod(leaf.shape)) for leaf in keras.tree.flatten(state))
 
 
-def _marks(length):
-    """A reset and a mask `(B, T)` with mixed patterns, one row without padding and one beginning with it."""
+def _marks(length) -> dict[str, np.ndarray]:
+    """A reset and a mask `(B, T)`, by name, with mixed patterns, one row without padding and one beginning with it."""
     generator = np.random.default_rng(12)
     reset = generator.random((BATCH, length)) < 0.25
     mask = generator.random((BATCH, length)) < 0.7
     mask[0] = True
     mask[1, :3] = False
-    return reset, mask
+    return {"reset": reset, "mask": mask}
 
 
 def _alternate_documents(reset, mask, turn):
@@ -337,18 +330,22 @@ def _rows_of(state, rows):
     return keras.tree.map_structure(lambda leaf: ops.take(leaf, rows, axis=0), state)
 
 
+def _real(outputs, marks):
+    """Outputs `(B, T, D)`, times zero at masked steps: they must be finite there too."""
+    return as_array(outputs) * marks["mask"][:, :, None] if marks else as_array(outputs)
+
+
 def _only(steps, outputs):
     """Outputs `(B, T, D)`, and zeros at the other steps."""
     return np.where(steps[:, :, None], as_array(outputs), 0.0)
 
 
-def _advance_in_pieces(advance, state, inputs, cuts, reset, mask):
+def _advance_in_pieces(advance, state, inputs, cuts, marks):
     """`advance` over the pieces between the cuts."""
     outputs = []
     for start, stop in zip((0, *cuts), (*cuts, LENGTH), strict=True):
-        marks = {"reset": reset, "mask": mask}
-        marks = {name: None if mark is None else mark[:, start:stop] for name, mark in marks.items()}
-        piece, state = advance(inputs[:, start:stop], state, **marks)
+        of_piece = {name: mark[:, start:stop] for name, mark in marks.items()}
+        piece, state = advance(inputs[:, start:stop], state, **of_piece)
         outputs.append(piece)
     return ops.concatenate(outputs, axis=1), state
 

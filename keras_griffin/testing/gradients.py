@@ -19,9 +19,6 @@ def value_and_gradient(function, *arrays):
     Raises:
         ValueError: the active backend has no gradients.
     """
-    backend = keras.backend.backend()
-    if backend not in backends.WITH_GRADIENTS:
-        raise ValueError(f"value_and_gradient: the backend must be jax, torch or tensorflow. Got {backend}.")
     tensors = [keras.ops.convert_to_tensor(array) for array in arrays]
     value, gradients = backends.active().value_and_gradient(function, tensors)
     as_numpy = keras.ops.convert_to_numpy

@@ -77,8 +77,8 @@ def check_no_leak(
     ends = {} if documents is None else _tokens_after(x["token_ids"], numbers, list(documents))
     _check_that_something_can_be_found(x, numbers, model, targets, weights, gradients)
     if targets is not None:
-        has_loss = (weights > 0) & (targets != _ignored_target(model))
-        _check_targets(x["token_ids"], numbers, targets, has_loss, ends)
+        ignored = getattr(getattr(model, "loss", None), "ignore_class", None)
+        _check_targets(x["token_ids"], numbers, targets, (weights > 0) & (targets != ignored), ends)
     probe = _Probe(model)
     outputs = probe.outputs(x)
     if outputs.shape[:2] != numbers.shape:
@@ -100,13 +100,8 @@ def check_no_leak(
 
 
 def number_documents(segment_ids: np.ndarray) -> np.ndarray:
-    """The number of the document of each position `(B, T)`, from 0 in each row; -1 at padding.
-
-    A document is a run of equal positive ids, ignoring padding in between, as for `model.packed()`.
-
-    Args:
-        segment_ids: `(B, T)`.
-    """
+    """The number of the document of each position `(B, T)`, from 0 in each row; -1 at padding."""
+    # A document is a run of equal positive ids, ignoring padding in between, as for `model.packed()`.
     numbers = np.full(segment_ids.shape, -1)
     for row, ids in enumerate(segment_ids):
         real = np.flatnonzero(ids > 0)
@@ -132,11 +127,6 @@ def _unpacked(batch):
             f"Got {targets.shape} and {weights.shape}."
         )
     return x, targets, weights
-
-
-def _ignored_target(model) -> int | None:
-    """The target that the loss ignores, or None."""
-    return getattr(getattr(model, "loss", None), "ignore_class", None)
 
 
 def _check_that_something_can_be_found(x, numbers, model, targets, weights, gradients):
@@ -168,17 +158,22 @@ def _check_that_something_can_be_found(x, numbers, model, targets, weights, grad
 def _tokens_after(token_ids, numbers, documents) -> dict[tuple[int, int], set[int]]:
     """By row and number, the tokens that follow a document of the batch in the documents of the user."""
     after = {}
-    for row, known in enumerate(numbers):
-        for number in range(known.max(initial=-1) + 1):
-            piece = token_ids[row, known == number]
-            places = [place for document in documents for place in _places(piece, np.asarray(document))]
-            if not places:
-                raise AssertionError(
-                    "check_no_leak: tokens with one segment id must be one of the documents, or a piece of one. "
-                    f"Got {_name(row, number)}, of {len(piece)} tokens, which is in none of {len(documents)}."
-                )
-            after[row, number] = {int(token) for rest in places for token in rest[:1]}
+    for row, number in _documents(numbers):
+        piece = token_ids[row, numbers[row] == number]
+        places = [place for document in documents for place in _places(piece, np.asarray(document))]
+        if not places:
+            raise AssertionError(
+                "check_no_leak: tokens with one segment id must be one of the documents, or a piece of one. "
+                f"Got {_name(row, number)}, of {len(piece)} tokens, which is in none of {len(documents)}."
+            )
+        after[row, number] = {int(token) for rest in places for token in rest[:1]}
     return after
+
+
+def _documents(numbers) -> Iterator[tuple[int, int]]:
+    """Row and number of each document."""
+    for row, known in enumerate(numbers):
+        yield from ((row, number) for number in range(known.max(initial=-1) + 1))
 
 
 def _places(piece, document) -> Iterator[np.ndarray]:
@@ -216,11 +211,10 @@ def _check_targets(token_ids, numbers, targets, has_loss, ends):
 
 def _changes(numbers) -> Iterator[tuple[str, np.ndarray]]:
     """Each document, and all padding, as a name and the positions `(B, T)`."""
-    for row, known in enumerate(numbers):
-        for number in range(known.max(initial=-1) + 1):
-            is_changed = np.zeros(numbers.shape, bool)
-            is_changed[row] = known == number
-            yield _name(row, number), is_changed
+    for row, number in _documents(numbers):
+        is_changed = np.zeros(numbers.shape, bool)
+        is_changed[row] = numbers[row] == number
+        yield _name(row, number), is_changed
     if (numbers < 0).any():
         yield "the padding", numbers < 0
 
@@ -268,25 +262,6 @@ def _check_gradients(name, before, after, tolerance):
             )
 
 
-@keras.saving.register_keras_serializable("keras_griffin")
-class _Recorder(keras.optimizers.Optimizer):
-    """An optimizer that records the gradients and changes no variables, to get gradients on any backend."""
-
-    def __init__(self):
-        super().__init__(learning_rate=0.0, name="recorder")
-
-    def build(self, variables):
-        super().build(variables)
-        self.recorded = [self.add_variable_from_reference(variable, "recorded") for variable in variables]
-
-    def update_step(self, gradient, variable, learning_rate):
-        """Record the gradient."""
-        recorded = self.recorded[self._get_variable_index(variable)]
-        # TensorFlow's gradient of an embedding is a list of rows, which may repeat.
-        self.assign(recorded, ops.zeros(recorded.shape, recorded.dtype))
-        self.assign_add(recorded, gradient)
-
-
 class _Probe(keras.Model):
     """A model, to predict and differentiate without changing it."""
 
@@ -294,8 +269,9 @@ class _Probe(keras.Model):
         super().__init__(name="probe")
         self.model = model
         # Copies, because PyTorch's arrays share memory with the variables.
-        self._state = [as_array(variable).copy() for variable in model.non_trainable_variables]
-        self.compile(optimizer=_Recorder())
+        self._values = [as_array(variable).copy() for variable in model.variables]
+        # Its momentum after a step is the gradient, with a minus, on any backend.
+        self.compile(keras.optimizers.SGD(1.0, momentum=0.5))
 
     def call(self, x, training=False):
         """The model's outputs."""
@@ -307,21 +283,24 @@ class _Probe(keras.Model):
 
     def outputs(self, x) -> np.ndarray:
         """The outputs `(B, T, ...)`."""
-        with self._state_put_back():
+        with self._restored():
             return as_array(self.predict_on_batch(x)).astype("float64")
 
     def gradients(self, x, targets, weights) -> dict[str, np.ndarray]:
         """The gradient of the loss for each trainable variable, by its path."""
-        with self._state_put_back():
+        with self._restored():
             self.train_on_batch(x, targets, sample_weight=weights)
-        recorded = zip(self.model.trainable_variables, self.optimizer.recorded, strict=True)
-        return {variable.path: as_array(gradient).astype("float64") for variable, gradient in recorded}
+        gradients = {}
+        for variable, momentum in zip(self.model.trainable_variables, self.optimizer.momentums, strict=True):
+            gradients[variable.path] = -as_array(momentum).astype("float64")
+            momentum.assign(ops.zeros_like(momentum))
+        return gradients
 
     @contextlib.contextmanager
-    def _state_put_back(self):
-        """Restore carried states, statistics and the seeds of dropout after the block."""
+    def _restored(self):
+        """Restore weights, carried states, statistics and the seeds of dropout after the block."""
         try:
             yield
         finally:
-            for variable, value in zip(self.model.non_trainable_variables, self._state, strict=True):
+            for variable, value in zip(self.model.variables, self._values, strict=True):
                 variable.assign(value)

@@ -12,7 +12,7 @@ from keras_griffin.testing.gradients import value_and_gradient
 
 
 def check_values(op_name: str, implementation: str, case: Case):
-    """Fail unless the implementation's results are those of the reference, in the dtypes of the contract.
+    """Fail unless an implementation has the reference's results, in the dtypes of the contract.
 
     Args:
         op_name: such as `"linear_scan"`.
@@ -34,7 +34,7 @@ def check_values(op_name: str, implementation: str, case: Case):
 
 
 def check_gradients(op_name: str, implementation: str, case: Case):
-    """Fail unless the gradients of a weighted sum of the implementation's results are those of the reference.
+    """Fail unless a weighted sum of an implementation's results has the reference's gradients.
 
     Args:
         op_name: as for `check_values`.

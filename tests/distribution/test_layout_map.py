@@ -1,16 +1,21 @@
+import functools
 import re
 
 import keras
 import numpy as np
 import pytest
 
+if keras.backend.backend() != "jax":
+    pytest.skip("Keras's distribution is JAX's alone", allow_module_level=True)
+
+import jax
+
 from keras_griffin.distribution import layout_map
 from keras_griffin.models import Griffin, Hawk, MQATransformer
-from tests.distribution.processes import EIGHT_DEVICES, answers_of
-from tests.distribution.tiny import CONFIG, model
+from tests.distribution.tiny import CONFIG, losses, model, packed, windows
 
-BACKEND = keras.backend.backend()
-on_jax = pytest.mark.skipif(BACKEND != "jax", reason="Keras's distribution is JAX's alone")
+#: A collective of a compiled program: its result's type and its kind.
+COLLECTIVE = re.compile(r"= (.+?) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(")
 
 
 def mesh(shape=(2, 4), names=("batch", "model")):
@@ -24,7 +29,6 @@ def axes_of(layouts, path):
     return layouts[path].axes
 
 
-@on_jax
 @pytest.mark.parametrize("kind", [Griffin, Hawk, MQATransformer])
 @pytest.mark.parametrize("shape", [(2, 4), (8, 1), (1, 8)])
 def test_every_variable_has_one_key_and_can_be_laid_out(kind, shape):
@@ -38,7 +42,6 @@ def test_every_variable_has_one_key_and_can_be_laid_out(kind, shape):
             assert all(size % parts[axis] == 0 for size, axis in zip(variable.shape, axes, strict=True)), path
 
 
-@on_jax
 def test_the_layout_of_each_kind_of_parameter():
     layouts = layout_map(CONFIG, mesh())
     expected = {
@@ -66,7 +69,6 @@ def test_the_layout_of_each_kind_of_parameter():
     assert {path: axes_of(layouts, path) for path in expected} == expected
 
 
-@on_jax
 def test_what_an_axis_does_not_divide_stays_whole_along_it():
     layouts = layout_map(CONFIG.replace(vocabulary_size=33, width=18), mesh())
     assert axes_of(layouts, "token_embedding/embeddings") == (None, "batch")
@@ -74,7 +76,6 @@ def test_what_an_axis_does_not_divide_stays_whole_along_it():
     assert axes_of(layouts, "token_embedding/embeddings") == (None, None)
 
 
-@on_jax
 @pytest.mark.parametrize(
     ("config", "parts", "sentence"),
     [
@@ -104,7 +105,6 @@ def test_a_model_that_cannot_be_split_so_is_refused(config, parts, sentence):
     assert str(error.value) == f"layout_map: {sentence}"
 
 
-@on_jax
 @pytest.mark.parametrize("names", [("batch", "heads"), ("rows", "model")])
 def test_a_mesh_without_an_axis_is_refused(names):
     with pytest.raises(ValueError) as error:
@@ -119,40 +119,57 @@ def test_a_model_without_a_config_is_refused():
         layout_map(3, mesh())
 
 
-@pytest.mark.skipif(BACKEND == "jax", reason="JAX has Keras's distribution")
-def test_another_backend_is_refused():
-    sentence = f"layout_map: the backend must be jax, the only one with Keras's distribution. Got {BACKEND}."
-    with pytest.raises(ValueError) as error:
-        layout_map(CONFIG, mesh())
-    assert str(error.value) == sentence
+def distribution_of(shape):
+    """Of data over a mesh of one axis, or of a model over one of two; None for one device."""
+    if shape is None:
+        return None
+    if len(shape) == 1:
+        return keras.distribution.DataParallel()
+    devices = keras.distribution.DeviceMesh(shape, ["batch", "model"])
+    return keras.distribution.ModelParallel(layout_map=layout_map(CONFIG, devices, fully_sharded=shape != (1, 8)))
 
 
-@pytest.fixture(scope="module")
-def answers(tmp_path_factory):
-    """Of JAX on eight simulated devices."""
-    return answers_of("on_eight_devices", [tmp_path_factory.mktemp("eight")], environment=EIGHT_DEVICES)[0]
+@functools.cache
+def trained(shape, is_packed=False):
+    """A model, the losses of its `fit`, and the program that `fit` ran for each batch."""
+    keras.distribution.set_distribution(distribution_of(shape))
+    made, programs = model().packed() if is_packed else model(), []
+
+    def train_function(state, iterator):
+        batch = next(iterator)
+        if not programs:
+            # As Keras compiles it, in two steps, so that the program can be read.
+            shardings = None if shape is None else (None, jax.tree.map(lambda x: x.sharding, state))
+            step = jax.jit(made.train_step, donate_argnums=0, out_shardings=shardings)
+            programs.append(step.lower(state, batch).compile())
+        return programs[0](state, batch)
+
+    made.train_function = train_function
+    return made, losses(made, packed() if is_packed else windows()), programs[0].as_text()
 
 
-@on_jax
 @pytest.mark.parametrize(
-    "name", ["DataParallel (8,)", "ModelParallel (2, 4)", "ModelParallel (4, 2)", "ModelParallel (1, 8)"]
+    ("shape", "is_packed"), [((8,), False), ((2, 4), False), ((4, 2), False), ((1, 8), False), ((2, 4), True)]
 )
 @pytest.mark.slow
-def test_fit_on_eight_devices_has_the_losses_of_one(answers, name):
-    np.testing.assert_allclose(answers["losses"][name], answers["losses"]["one device"], rtol=0, atol=1e-5)
-    assert answers["losses"]["one device"][1] < answers["losses"]["one device"][0]
+def test_fit_on_eight_devices_has_the_losses_of_one(shape, is_packed):
+    (_, expected, _), (_, found, _) = (trained(each, is_packed) for each in (None, shape))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    assert expected[1] < expected[0]
 
 
-@on_jax
-def test_packed_rows_on_eight_devices_have_the_losses_of_one(answers):
-    losses = answers["losses"]
-    np.testing.assert_allclose(losses["packed, ModelParallel (2, 4)"], losses["packed, one device"], rtol=0, atol=1e-5)
+def collectives(program):
+    """Of every collective: its kind, its result's type, and from which operation of the model it came."""
+    for line in program.splitlines():
+        match = COLLECTIVE.search(line)
+        if match:
+            origin = re.search(r'op_name="([^"]*)"', line)
+            yield match[2], match[1], origin[1] if origin else ""
 
 
-@on_jax
-def test_what_is_sent_over_the_models_axis(answers):
+def test_what_is_sent_over_the_models_axis():
     """The whole program of a training step with the axis of 8 parts: what each block sends, forward and backward."""
-    sent = answers["collectives"]["(1, 8)"]
+    sent = list(collectives(trained((1, 8))[2]))
     assert {kind for kind, *_ in sent} == {"all-reduce"}
     rows = 8 * 40
     vectors = f"f32[{rows},16]{{1,0}}"
@@ -186,16 +203,50 @@ def test_what_is_sent_over_the_models_axis(answers):
     assert attention.count("vectors") == 1 and attention.count("f32") == 2
 
 
-@on_jax
-def test_a_divided_model_generates_as_one_device_does(answers):
-    assert answers["tokens"]["ModelParallel (2, 4)"] == answers["tokens"]["one device"]
+def test_convolution_gates_and_recurrence_send_nothing():
+    """Compiled alone, with their gradients, the channels divided in eight."""
+    distribution = distribution_of((1, 8))
+    keras.distribution.set_distribution(distribution)
+    mixer = model().blocks[0].mixer
+    variables = [*mixer.conv.trainable_variables, *mixer.rg_lru.trainable_variables]
+    by_channel = keras.distribution.TensorLayout((None, None, "model"), distribution.device_mesh).backend_layout
+    sequence = jax.device_put(np.random.default_rng(0).normal(size=(4, 24, 32)).astype("float32"), by_channel)
+    reset = np.random.default_rng(3).random((4, 24)) < 0.2
+
+    def outputs(values, inputs):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            x, _ = mixer.conv.advance(inputs, mixer.conv.initial_state(4), reset=reset)
+            return mixer.rg_lru.advance(x, mixer.rg_lru.initial_state(4), reset=reset)[0]
+
+    def step(values, inputs):
+        made, pull = jax.vjp(outputs, values, inputs)
+        return made, pull(made)
+
+    program = jax.jit(step).lower([variable.value for variable in variables], sequence).compile()
+    assert not list(collectives(program.as_text()))
 
 
-@on_jax
-def test_a_divided_model_is_saved_and_loaded(answers):
-    assert answers["reloaded"] == {
-        "places": True,
-        "numbers": True,
-        "numbers on one device": True,
-        "devices": [8],
+def test_a_divided_model_generates_as_one_device_does():
+    prompt = windows()[0][:3, :5]
+    expected = trained(None)[0].generate(prompt, 6)
+    keras.distribution.set_distribution(distribution_of((2, 4)))
+    np.testing.assert_array_equal(trained((2, 4))[0].generate(prompt, 6), expected)
+
+
+def test_a_divided_model_is_saved_and_loaded(tmp_path):
+    """As it was, with the numbers in their places; the optimizer's slots have those of their parameters."""
+    made, path = trained((2, 4))[0], tmp_path / "model.keras"
+    specs = {f"adamw/{v.path.replace('/', '_')}": v.value.sharding.spec for v in made.trainable_variables}
+    slots = {
+        v.path: v.value.sharding.spec for v in made.optimizer.variables if v.path.endswith(("_momentum", "_velocity"))
     }
+    assert slots == {f"{path}_{slot}": spec for path, spec in specs.items() for slot in ("momentum", "velocity")}
+    made.save(path)
+    for distribution, devices in ((distribution_of((2, 4)), 8), (None, 1)):
+        keras.distribution.set_distribution(distribution)
+        again = keras.saving.load_model(path)
+        pairs = zip(made.variables + made.optimizer.variables, again.variables + again.optimizer.variables, strict=True)
+        for one, other in pairs:
+            np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+            assert len(other.value.sharding.device_set) == devices
+            assert distribution is None or one.value.sharding == other.value.sharding

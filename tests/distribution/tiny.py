@@ -46,10 +46,8 @@ def packed():
 def losses(trained, data) -> list[float]:
     """The loss of each epoch of a short `fit` in batches of 8 rows."""
     inputs, targets, *weights = data
-    options = {"sample_weight": weights[0]} if weights else {}
-    return trained.fit(inputs, targets, batch_size=8, epochs=EPOCHS, shuffle=False, verbose=0, **options).history[
-        "loss"
-    ]
+    options = {"sample_weight": weights[0] if weights else None, "batch_size": 8, "epochs": EPOCHS}
+    return trained.fit(inputs, targets, shuffle=False, verbose=0, **options).history["loss"]
 
 
 class Batches(keras.utils.PyDataset):

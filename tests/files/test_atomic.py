@@ -22,14 +22,15 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
-def test_a_file_that_fails_leaves_the_earlier_one_and_nothing_beside_it(tmp_path, error):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
-    with pytest.raises(type(error)), atomic_file(path) as aside:
-        aside.write_text("a par")
-        assert path.read_text() == "old"
-        raise error
-    assert contents(tmp_path) == {"a.txt": "old"} and os.listdir(tmp_path) == ["a.txt"]
+def test_a_file_or_folder_that_fails_leaves_the_earlier_one_and_nothing_beside_it(tmp_path, error):
+    (tmp_path / "folder").mkdir()
+    for path, kind, inside in ((tmp_path / "file", atomic_file, ""), (tmp_path / "folder", atomic_folder, "a.txt")):
+        options = {"replaces": {inside}} if inside else {}
+        (path / inside).write_text("old")
+        with pytest.raises(type(error)), kind(path, **options) as aside:
+            (aside / inside).write_text("a par")
+            raise error
+    assert contents(tmp_path) == {"file": "old", "folder/a.txt": "old"} and len(os.listdir(tmp_path)) == 2
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
@@ -59,17 +60,6 @@ def test_a_folder_appears_and_is_replaced_when_it_is_whole(tmp_path):
             assert (contents(path) if path.exists() else {}) == ({} if text == "one" else {"a.txt": "one"})
         assert contents(path) == {"a.txt": text}
     assert os.listdir(path.parent) == ["folder"]
-
-
-@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
-def test_a_folder_that_fails_leaves_the_earlier_one_and_nothing_beside_it(tmp_path, error):
-    path = tmp_path / "folder"
-    path.mkdir()
-    (path / "a.txt").write_text("old")
-    with pytest.raises(type(error)), atomic_folder(path, replaces={"a.txt"}) as aside:
-        (aside / "a.txt").write_text("a par")
-        raise error
-    assert contents(path) == {"a.txt": "old"} and os.listdir(tmp_path) == ["folder"]
 
 
 def test_a_folder_whose_last_step_fails_is_put_back(tmp_path, monkeypatch):

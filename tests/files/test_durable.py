@@ -3,7 +3,7 @@ import os
 import pytest
 
 from keras_griffin.files import durable
-from keras_griffin.files.durable import durable_file, remove_parts, sync_folder
+from keras_griffin.files.durable import durable_file, remove_parts
 
 pytestmark = pytest.mark.any_backend
 
@@ -28,14 +28,6 @@ def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_block
     assert (folder / "file").read_text() == "whole"
 
 
-def test_what_fails_leaves_the_earlier_file(tmp_path):
-    (tmp_path / "file").write_text("old")
-    with pytest.raises(OSError, match="full"), durable_file(tmp_path / "file") as aside:
-        aside.write_text("a part")
-        raise OSError("full")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "old"
-
-
 def test_the_parts_of_one_file_are_removed(tmp_path):
     for name in (".a.partial-x", ".b.partial-y"):
         (tmp_path / name).mkdir()
@@ -43,9 +35,3 @@ def test_the_parts_of_one_file_are_removed(tmp_path):
     remove_parts(tmp_path, "a")
     assert [path.name for path in tmp_path.iterdir()] == [".b.partial-y"]
     remove_parts(tmp_path / "none", "a")
-
-
-def test_a_folder_can_be_synced(tmp_path):
-    sync_folder(tmp_path)
-    with pytest.raises(FileNotFoundError):
-        sync_folder(tmp_path / "none")

@@ -1,6 +1,5 @@
 """Safetensors files, written by this package and by the one that defines the format."""
 
-import json
 import struct
 
 import ml_dtypes
@@ -30,37 +29,17 @@ def assert_same(tensors, expected):
         assert tensors[name].tobytes() == array.tobytes(), name
 
 
-def file_of(path, header, data=b"", length=None):
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
-    return path
-
-
-def entry(dtype="F32", shape=(2,), offsets=(0, 8)):
-    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
-
-
-def test_what_is_written_is_read(tmp_path):
+def test_what_is_written_is_read_here_and_by_the_package_that_defines_the_format(tmp_path):
     expected = some_tensors()
-    write_safetensors(tmp_path / "a", expected, {"format": "ünï"})
-    tensors = SafeTensors(tmp_path / "a")
-    assert_same(tensors, expected)
-    assert tensors.metadata == {"format": "ünï"} and len(tensors) == len(expected)
-    for name, array in expected.items():
-        assert (tensors.shape(name), tensors.dtype(name)) == (array.shape, array.dtype)
-
-
-def test_the_safetensors_package_reads_what_is_written(tmp_path):
-    expected = some_tensors()
-    write_safetensors(tmp_path / "a", expected, {"format": "pt"})
-    assert_same(safetensors.numpy.load_file(tmp_path / "a"), expected)
-
-
-def test_what_the_safetensors_package_writes_is_read(tmp_path):
-    expected = some_tensors()
-    safetensors.numpy.save_file(expected, tmp_path / "a", {"format": "np"})
-    assert_same(SafeTensors(tmp_path / "a"), expected)
-    assert SafeTensors(tmp_path / "a").metadata == {"format": "np"}
+    write_safetensors(tmp_path / "ours", expected, {"format": "ünï"})
+    safetensors.numpy.save_file(expected, tmp_path / "theirs", {"format": "ünï"})
+    assert_same(safetensors.numpy.load_file(tmp_path / "ours"), expected)
+    for name in ("ours", "theirs"):
+        tensors = SafeTensors(tmp_path / name)
+        assert_same(tensors, expected)
+        assert tensors.metadata == {"format": "ünï"} and len(tensors) == len(expected)
+        for name, array in expected.items():
+            assert (tensors.shape(name), tensors.dtype(name)) == (array.shape, array.dtype)
 
 
 def test_no_tensors_and_no_metadata(tmp_path):
@@ -124,30 +103,25 @@ def test_what_cannot_be_written_is_refused_and_the_old_file_stays(tmp_path, tens
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+def file_of(path, header, data=b"", length=None):
+    path.write_bytes(struct.pack("<Q", len(header) if length is None else length) + header + data)
+    return path
+
+
+TWO_FLOATS = b'{"a\\n":{"dtype":"%s","shape":[2],"data_offsets":[0,8]}}'
+
+
 @pytest.mark.parametrize(
     ("header", "data", "length"),
     [
         (b"", b"", None),
-        (b"{}", b"", 3),
-        (b"{}", b"", 2**40),
         (b"{}", b"", 2**64 - 1),
         (b"{]", b"", None),
         (b"\xff{}", b"", None),
         (b"[" * 100_000, b"", None),
-        (b"[]", b"", None),
-        ({"__metadata__": {"a": 1}}, b"", None),
-        ({"a\n": []}, b"", None),
-        ({"a": {"dtype": "F32", "shape": [2]}}, b"", None),
-        ({"a": entry(shape=(-2,))}, bytes(8), None),
-        ({"a": entry(shape=(2**62, 8))}, bytes(8), None),
-        ({"a": entry(offsets=(0, 4, 8))}, bytes(8), None),
-        ({"a": entry("F31")}, bytes(8), None),
-        ({"a": entry(shape=(3,))}, bytes(8), None),
-        ({"a": entry(offsets=(8, 0))}, bytes(8), None),
-        ({"a": entry(offsets=(4, 12))}, bytes(12), None),
-        ({"a\n": entry(), "b": entry()}, bytes(8), None),
-        ({"a": entry()}, bytes(7), None),
-        ({"a": entry()}, bytes(9), None),
+        (b'{"a\\n":[]}', b"", None),
+        (TWO_FLOATS % b"F31", bytes(8), None),
+        (TWO_FLOATS % b"F32", bytes(9), None),
     ],
 )
 def test_a_bad_file_is_refused_in_a_sentence(tmp_path, header, data, length):
@@ -158,10 +132,9 @@ def test_a_bad_file_is_refused_in_a_sentence(tmp_path, header, data, length):
 
 
 def test_a_dtype_that_numpy_lacks_is_refused(tmp_path):
-    path = file_of(tmp_path / "a", {"a": entry("F8_E4M3", (8,))}, bytes(8))
-    with pytest.raises(
-        ValueError, match=r"^SafeTensors: a dtype must be one of BOOL, .* Got F8_E4M3 of 'a' in '.*'\.$"
-    ):
+    path = file_of(tmp_path / "a", b'{"a":{"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]}}', bytes(8))
+    sentence = r"^SafeTensors: a dtype must be one of BOOL, .* Got F8_E4M3 of 'a' in '.*'\.$"
+    with pytest.raises(ValueError, match=sentence):
         SafeTensors(path)
 
 

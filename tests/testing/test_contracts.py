@@ -64,19 +64,45 @@ class RunningSum(SequenceLayer):
 
     def advance(self, inputs, state, *, reset=None, mask=None):
         inputs = ops.cast(self.prepare(inputs, reset, mask)[0], "float32") * self.scale
-        sums = ops.cumsum(ops.concatenate([state.hidden[:, None], inputs], axis=1), axis=1)
-        return ops.cast(sums[:, 1:], self.compute_dtype), RecurrentUnitState(sums[:, -1])
+        sums = ops.cumsum(ops.concatenate([self.before(state.hidden)[:, None], inputs], axis=1), axis=1)
+        outputs, hidden = self.after(ops.cast(sums[:, 1:], self.compute_dtype), sums[:, -1])
+        return outputs, RecurrentUnitState(hidden)
+
+    def before(self, hidden):
+        return hidden
+
+    def after(self, outputs, hidden):
+        return outputs, hidden
 
 
 class LooksAhead(RunningSum):
-    def advance(self, inputs, state, *, reset=None, mask=None):
-        outputs, state = super().advance(inputs, state, reset=reset, mask=mask)
-        return outputs + 0.0 * outputs[:, -1:], state
+    def after(self, outputs, hidden):
+        return outputs + 0.0 * outputs[:, -1:], hidden
 
 
 class Forgets(RunningSum):
-    def advance(self, inputs, state, *, reset=None, mask=None):
-        return super().advance(inputs, self.initial_state(ops.shape(inputs)[0]), reset=reset, mask=mask)
+    def before(self, hidden):
+        return ops.zeros_like(hidden)
+
+
+class CutsGradients(RunningSum):
+    def before(self, hidden):
+        return ops.stop_gradient(hidden)
+
+
+class SeesPadding(RunningSum):
+    def after(self, outputs, hidden):
+        return outputs, hidden + 1.0
+
+
+class RoundsItsState(RunningSum):
+    def after(self, outputs, hidden):
+        return outputs, ops.cast(hidden, self.compute_dtype)
+
+
+class RoundsItsStateOnTheWay(RunningSum):
+    def after(self, outputs, hidden):
+        return outputs, ops.cast(ops.cast(hidden, self.compute_dtype), "float32")
 
 
 class CallsDifferently(RunningSum):
@@ -103,24 +129,6 @@ class DifferentiatesPadding(RunningSum):
         return sums, RecurrentUnitState(hidden)
 
 
-class SeesPadding(RunningSum):
-    def advance(self, inputs, state, *, reset=None, mask=None):
-        outputs, state = super().advance(inputs, state, reset=reset, mask=mask)
-        return outputs, RecurrentUnitState(state.hidden + 1.0)
-
-
-class RoundsItsState(RunningSum):
-    def advance(self, inputs, state, *, reset=None, mask=None):
-        outputs, state = super().advance(inputs, state, reset=reset, mask=mask)
-        return outputs, RecurrentUnitState(ops.cast(state.hidden, self.compute_dtype))
-
-
-class RoundsItsStateOnTheWay(RunningSum):
-    def advance(self, inputs, state, *, reset=None, mask=None):
-        outputs, state = super().advance(inputs, state, reset=reset, mask=mask)
-        return outputs, RecurrentUnitState(ops.cast(ops.cast(state.hidden, self.compute_dtype), "float32"))
-
-
 class Grows(RunningSum):
     def advance(self, inputs, state, *, reset=None, mask=None):
         outputs, _ = super().advance(inputs, RecurrentUnitState(state.hidden[:, : self.width]), reset=reset, mask=mask)
@@ -133,11 +141,6 @@ class LosesAnArgument(RunningSum):
 
     def get_config(self):
         return super().get_config()
-
-
-class CutsGradients(RunningSum):
-    def advance(self, inputs, state, *, reset=None, mask=None):
-        return super().advance(inputs, RecurrentUnitState(ops.stop_gradient(state.hidden)), reset=reset, mask=mask)
 
 
 BROKEN_LAYERS = [

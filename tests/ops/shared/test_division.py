@@ -11,12 +11,6 @@ import numpy as np
 from jax import numpy as jnp
 
 from keras_griffin.ops.shared.jax_division import Division, varying_with
-from tests.distribution.eight_devices import assert_they_pass
-
-
-@pytest.mark.slow
-def test_on_eight_devices():
-    assert_they_pass("kernels")
 
 
 @pytest.mark.parametrize(

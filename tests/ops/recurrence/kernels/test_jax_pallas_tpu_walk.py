@@ -1,6 +1,5 @@
 """How a kernel walks: what it moves, its devices. Its numbers are in `test_rows.py`."""
 
-import os
 import subprocess
 import sys
 
@@ -17,7 +16,6 @@ from keras_griffin.ops.linear_scan import jax_pallas_tpu
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru import jax_pallas_tpu as rg_lru_kernels
 from keras_griffin.ops.rg_lru.gates import GatedScanInputs
-from tests.distribution.processes import EIGHT_DEVICES
 
 
 def test_what_moves_through_memory():
@@ -110,6 +108,5 @@ for function, arguments, specs, outputs in (
         assert len(a.sharding.device_set) == 8
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 """
-    environment = {**os.environ, **EIGHT_DEVICES}
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

@@ -1,9 +1,13 @@
-"""Kernels under `keras.distribution`; run by `tests/ops/shared/test_division.py` where there are eight devices."""
+"""Kernels under `keras.distribution`."""
 
-import jax
 import keras
 import numpy as np
 import pytest
+
+if keras.backend.backend() != "jax":
+    pytest.skip("Keras's distribution is JAX's alone", allow_module_level=True)
+
+import jax
 from jax import numpy as jnp
 
 from keras_griffin.ops import rg_lru
@@ -17,9 +21,10 @@ from keras_griffin.ops.rg_lru.cases import UnitCase
 from keras_griffin.ops.rg_lru.gates import GatedScanInputs
 from keras_griffin.ops.selective_scan.cases import SelectiveCase
 from keras_griffin.ops.shared.jax_division import active_division
-from tests.distribution.eight_devices import collectives
+from tests.distribution.devices import collectives
 from tests.ops.rows import check_gradients, check_values, interpret
 
+pytestmark = pytest.mark.slow
 MARKED = {"has_reset": True, "has_mask": True}
 #: Op, row, mesh, case. Rows and channels are divided; then one axis of the mesh, or both, divide nothing.
 CASES = [
