@@ -19,7 +19,7 @@ from keras_griffin import ops
 from keras_griffin.distribution import time_along
 from keras_griffin.ops.linear_scan import reference as scan_reference
 from keras_griffin.ops.rg_lru import reference as unit_reference
-from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
+from keras_griffin.ops.rg_lru.gates import GatedScanInputs
 from keras_griffin.testing.closeness import assert_close
 from tests.distribution.devices import divided
 

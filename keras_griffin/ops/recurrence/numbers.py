@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple, overload
 
-
 from keras_griffin.ops.shared.arguments import as_tensor, dtype_of
 from keras_griffin.shapes import Tensor
 
