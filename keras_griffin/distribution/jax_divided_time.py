@@ -23,8 +23,7 @@ from keras_griffin.distribution.jax_exchange import (
 )
 from keras_griffin.ops.recurrence.marks import apply_marks, forgetting, marks_of_steps
 from keras_griffin.ops.recurrence.numbers import add, components_of, conjugate, number_of
-from keras_griffin.ops.rg_lru.gates import gates
-from keras_griffin.ops.rg_lru.gates import GatedScanInputs
+from keras_griffin.ops.rg_lru.gates import GatedScanInputs, gates
 from keras_griffin.ops.shared.time_axis import DIVIDED_RULES, time_along
 
 
