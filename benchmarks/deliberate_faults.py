@@ -124,8 +124,8 @@ FAULTS = [
     Fault(
         "weight decay acts on biases that are matrices",
         "models/training/optimizer.py",
-        '_SPARED_NAMES = {"bias", "scale"}',
-        '_SPARED_NAMES = {"scale"}',
+        'name not in ("bias", "scale")',
+        'name not in ("scale",)',
         "torch",
         ("tests/models/training/test_optimizer.py",),
     ),
@@ -172,7 +172,7 @@ FAULTS = [
     Fault(
         "a resumed run begins its epoch again",
         "training/resuming/run_course.py",
-        "rest.start = course.start if epoch == course.epoch else 0",
+        "rest.start = self.start if epoch == self.epoch else 0",
         "rest.start = 0",
         "torch",
         ("tests/training/resuming/test_run_course.py", "tests/training/resuming/test_resume.py"),
@@ -268,8 +268,8 @@ FAULTS = [
     Fault(
         "the embedding decays",
         "models/training/optimizer.py",
-        '_SPARED_LAYERS = {"token_embedding"}',
-        "_SPARED_LAYERS = set()",
+        'spared = {"token_embedding"}.union(',
+        "spared = set().union(",
         "numpy",
         ("tests/models/test_every_mixer.py", "tests/models/training/test_optimizer.py"),
     ),

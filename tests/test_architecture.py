@@ -297,7 +297,16 @@ def autograph_can_read_what_tensorflow_traces(source, node):
 @rule(("ops/linear_scan/reference.py", "from keras import ops"), each="import")
 def references_are_numpy(source, name, _):
     # The package's other references, and its types, need nothing else either.
-    allowed = {"numpy", "shapes", "numbers", "marks", "inputs", "reference", *sys.stdlib_module_names}
+    allowed = {
+        "numpy",
+        "shapes",
+        "numbers",
+        "marks",
+        "inputs",
+        "GatedScanInputs",
+        "reference",
+        *sys.stdlib_module_names,
+    }
     return source.name == "reference" and not allowed & set(name.split("."))
 
 

@@ -73,12 +73,18 @@ def training_kernels(model, batch_size: int, length: int) -> dict[str, str]:
 
     from keras_griffin.ops.implementation import recorded_choices
 
+    class Forward(keras.Operation):
+        """The model's training outputs, as one operation whose shapes Keras infers by tracing it."""
+
+        def call(self, token_ids):
+            return model(token_ids, training=True)
+
     with recorded_choices() as choices:
         if keras.backend.backend() == "torch":
             # PyTorch traces by running. Keras would run it on the device "meta", which has other implementations.
             model(np.zeros((batch_size, length), "int32"), training=True)
         else:
-            model.compute_output_spec(keras.KerasTensor((batch_size, length), "int32"), training=True)
+            Forward().compute_output_spec(keras.KerasTensor((batch_size, length), "int32"))
     names: dict[str, dict[str, None]] = {}
     for choice in choices:
         names.setdefault(choice.op_name, {})[choice.implementation] = None

@@ -170,7 +170,8 @@ class SequenceEncoder(SequenceLayer):
         stream_shape = (*inputs_shape[:-1], self.width)
         self.input_projection.build((None, inputs_shape[-1]))
         # Blocks may share their weights.
-        for part in (*dict.fromkeys(self.blocks), self.final_norm):
+        parts: list[keras.layers.Layer] = [*dict.fromkeys(self.blocks), self.final_norm]
+        for part in parts:
             part.build(stream_shape)
         if self.stateful:
             name = type(self).__name__

@@ -8,7 +8,7 @@ from keras_griffin.generation.capacity import walk
 from keras_griffin.layers import UNITS
 from keras_griffin.mixers import mixer_names
 from keras_griffin.models import GriffinConfig
-from keras_griffin.models.training.optimizer import decays
+from keras_griffin.models.training.optimizer import optimizer_groups
 
 CONFIG = GriffinConfig(
     vocabulary_size=7,
@@ -51,7 +51,8 @@ def test_weights(declared):
             # A unit is never cut.
             assert weight.shape[weight.split] % weight.units[1] == 0
             assert weight.split not in weight.stored
-    spared = {weight.path for weight in mixer.weights if weight.ndim > 1 and not decays(weight)}
+    groups = optimizer_groups(mixer.weights)
+    spared = {weight.path for weight in (*groups["no_decay"], *groups["dynamics"]) if weight.ndim > 1}
     assert all(set(path.split("/")) & {*kind.undecayed, *UNITS, "dynamics", "bias"} for path in spared)
 
 

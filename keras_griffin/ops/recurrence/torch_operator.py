@@ -1,6 +1,7 @@
 """PyTorch's operators of a list of tensors, the derivatives of which are operators too."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,9 +9,7 @@ from torch import Tensor
 from keras_griffin.ops.shared.torch_second_derivatives import are_wanted, differentiable_gradient
 
 
-def with_derivatives(
-    operator: Callable, gradient: Callable, again: Callable[..., Iterable[Tensor]], extra: int = 0
-) -> Callable:
+def with_derivatives(operator: Any, gradient: Any, again: Callable[..., Iterable[Tensor]], extra: int = 0) -> Callable:
     """The operator with derivatives of every order: the first by `gradient`, the others those of `again`.
 
     Args:
@@ -36,6 +35,7 @@ def with_derivatives(
         tensors, kept = saved[: ctx.tensors], saved[ctx.tensors + ctx.marks :]
         others = *saved[ctx.tensors : ctx.tensors + ctx.marks], *ctx.options
         gradients = gradients[: len(gradients) - extra]
+        into: Iterable
         if are_wanted():
             into = differentiable_gradient(lambda *tensors: again(tensors, *others), tensors, gradients)
         else:

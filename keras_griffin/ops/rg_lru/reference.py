@@ -80,7 +80,7 @@ def _seen(unit, mask):
     """The unit with zeros at masked steps."""
     if mask is None:
         return unit
-    return GatedScanInputs(*(np.where(mask[..., None], x, 0.0) for x in unit[:3]), *unit[3:])
+    return unit._replace(**{name: np.where(mask[..., None], getattr(unit, name), 0.0) for name in unit._fields[:3]})
 
 
 def _sigmoid(x):

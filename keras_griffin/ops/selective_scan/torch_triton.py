@@ -30,7 +30,9 @@ def _(tensors, reset):
 @torch.library.custom_op("keras_griffin::selective_scan_triton_gradient", mutates_args=())
 def _gradient(tensors: list[Tensor], kept: list[Tensor], gradients: list[Tensor], reset: Tensor | None) -> list[Tensor]:
     selection = SelectiveScanInputs(*tensors[:5])
-    into, into_start = triton_passes.scan_gradient(torch_triton_launch, selection, kept[0], reset, gradients)
+    into, into_start = triton_passes.scan_gradient(
+        torch_triton_launch, selection, kept[0], reset, (gradients[0], gradients[1])
+    )
     into_b, into_c = (x.sum(0).to(like.dtype) for x, like in zip(into[3:], selection[3:], strict=True))
     return [*into[:2], into.rates.contiguous(), into_b, into_c, into_start.contiguous()]
 
