@@ -161,19 +161,11 @@ def test_the_tree_in_architecture_is_the_tree():
     assert not sorted(folders - named) and not list(unnamed(named, files))
 
 
-def ladders():
-    """The ladder by page: its storeys from the ground up, each the set of its folders."""
+def test_the_page_says_the_ladder():
+    """As the rules of tests/test_architecture.py have it: the storeys from the ground up."""
     page = (ROOT / "docs/architecture.md").read_text().split("## The ladder\n")[1].split("## ")[0]
     storeys = re.findall(r"(?:^    .+\n)+", page, re.MULTILINE)
-    yield [set(re.findall(r"^    (\w+) ", storey, re.MULTILINE)) for storey in storeys]
-    page = (ROOT / "CONTRIBUTING.md").read_text().split("## The ladder\n")[1].split("## ")[0]
-    yield [set(storey.split()) for storey in "".join(re.findall(r"^    .+\n", page, re.MULTILINE)).split("<")]
-
-
-def test_both_pages_say_the_ladder():
-    """As the rules of tests/test_architecture.py have it."""
-    for storeys in ladders():
-        assert storeys == [set(storey) for storey in LADDER]
+    assert [set(re.findall(r"^    (\w+) ", storey, re.MULTILINE)) for storey in storeys] == [set(x) for x in LADDER]
 
 
 #: Pages whose examples run on every backend, and whether they train.
