@@ -12,7 +12,8 @@ from keras_griffin.testing.arrays import as_array
     ("batch_size", "length", "vocabulary", "steps"),
     [(1, 1, 1, 1), (1, 100, 2, 100), (2, 100, 3, 25), (1, 101, 200, 1), (1, 10, 50, 4), (0, 5, 3, 5), (3, 0, 4, 1)],
 )
-def test_steps_in_a_chunk(batch_size, length, vocabulary, steps):
+def test_steps_in_a_chunk(batch_size, length, vocabulary, steps, monkeypatch):
+    monkeypatch.setattr(chunks, "LOGITS_AT_A_TIME", 200)
     assert chunks.steps_in_chunk(batch_size, length, vocabulary) == steps
 
 
