@@ -6,6 +6,8 @@ A safetensors file with A and B of each layer, by their variables' paths, and in
     rank, alpha, targets        the arguments of `enable_lora`, as JSON
     base                        the fingerprint of the weights with which they were trained
     sum                         a checksum of the other metadata and of each tensor
+
+Version 1, which can be read too, has no `sum`.
 """
 
 import json
@@ -17,6 +19,7 @@ import keras
 import ml_dtypes
 import numpy as np
 
+from keras_griffin.checks import COUNT, POSITIVE
 from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.layers.base.initialization import without_initialization
 from keras_griffin.layers.projection import kernel_of
@@ -25,6 +28,8 @@ from keras_griffin.models.saving.checksums import array_crc32
 from keras_griffin.models.saving.weights import PIECE_BYTES, as_array, assign, check_tensors
 
 FORMAT, VERSION = "keras_griffin_adapter", "2"
+#: Can be read too; it has no checksum.
+EARLIER_VERSION = "1"
 
 
 def save_adapter(model: keras.Model, path: str | os.PathLike) -> None:
@@ -49,7 +54,7 @@ def save_adapter(model: keras.Model, path: str | os.PathLike) -> None:
         "base": fingerprint(model),
     }
     arrays = {name: as_array(variable) for name, variable in lora.variables.items()}
-    write_safetensors(path, arrays, {**metadata, "sum": sum_of(metadata, arrays)})
+    write_safetensors(path, arrays, {**metadata, "sum": _sum(metadata, arrays)})
 
 
 def load_adapter(model: keras.Model, path: str | os.PathLike, *, verify: bool = True) -> None:
@@ -145,20 +150,29 @@ def _settings(file) -> tuple[int, float, list[str] | None]:
     """Rank, alpha and targets of an adapter file."""
     metadata = file.metadata
     version = metadata.get("format_version")
-    if (metadata.get("format"), version) != (FORMAT, VERSION):
+    if metadata.get("format") != FORMAT or version not in (VERSION, EARLIER_VERSION):
         raise ValueError(
             f"load_adapter: the file must be written by save_adapter, in format {FORMAT} {VERSION}. "
             f"Got {str(file.path)!r} of format {metadata.get('format')} {version}."
         )
-    if metadata.get("sum") != sum_of(metadata, file):
+    if version == VERSION and metadata.get("sum") != _sum(metadata, file):
         raise ValueError(
             f"load_adapter: the file must be undamaged. Got {str(file.path)!r}, whose checksum does not match."
         )
-    rank, alpha, targets = (json.loads(metadata[name]) for name in ("rank", "alpha", "targets"))
+    try:
+        rank, alpha, targets = (json.loads(metadata[name]) for name in ("rank", "alpha", "targets"))
+    except (KeyError, ValueError, RecursionError):
+        rank = alpha = targets = None
+    if not COUNT.holds(rank) or not POSITIVE.holds(alpha) or not isinstance(targets, list | None):
+        received = {name: metadata.get(name) for name in ("rank", "alpha", "targets")}
+        raise ValueError(
+            "load_adapter: the file must state its rank, alpha and targets. "
+            f"Got {_words(received)} in {str(file.path)!r}."
+        )
     return rank, alpha, targets
 
 
-def sum_of(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> str:
+def _sum(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> str:
     """A checksum of an adapter file's metadata and tensors, but not of itself."""
     texts = sorted((name, text) for name, text in metadata.items() if name != "sum")
     arrays = [(name, np.ascontiguousarray(array)) for name, array in sorted(tensors.items())]

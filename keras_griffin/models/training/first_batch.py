@@ -1,6 +1,7 @@
 """Checks of the data of `fit`, `evaluate` and `predict`, before the first step, which on JAX may lose the weights."""
 
 import contextlib
+import copy
 import inspect
 import itertools
 import reprlib
@@ -226,7 +227,7 @@ def _checked_data(function_name, rules, x, y, weights):
     elif isinstance(x, keras.utils.PyDataset):
         first = None if x.num_batches == 0 else x[0]
     elif isinstance(x, Iterable):
-        first = next(iter(x), None)
+        first = next(iter(_in_this_process(x)), None)
     if first is not None:
         check_batch(function_name, rules, *keras.utils.unpack_x_y_sample_weight(first))
     return x, y, weights
@@ -282,3 +283,11 @@ def _known(values):
 def _is_array(values) -> bool:
     """Whether it is an array, a tensor of any package, or a table."""
     return ops.is_tensor(values) or hasattr(values, "__array__")
+
+
+def _in_this_process(loader):
+    """A `DataLoader` without workers, which would be started for one batch; anything else unchanged."""
+    if getattr(loader, "num_workers", 0) and getattr(loader, "worker_init_fn", None) is None:
+        loader = copy.copy(loader)
+        loader.num_workers = 0
+    return loader

@@ -6,7 +6,7 @@ import pytest
 
 from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.models import Griffin
-from keras_griffin.models.saving.adapter_files import fingerprint, load_adapter, save_adapter, sum_of
+from keras_griffin.models.saving.adapter_files import fingerprint, load_adapter, save_adapter
 from keras_griffin.models.saving.weights import as_array
 from keras_griffin.testing.closeness import assert_close
 from tests.models.tiny import TINY, adapted
@@ -102,10 +102,21 @@ def test_adapters_of_another_kind_are_refused(saved, changes, ours):
 
 
 def rewrite(folder, change=lambda arrays: arrays, **metadata):
-    """The adapters as `other.safetensors`, changed, with a checksum that matches."""
+    """The adapters as `other.safetensors`, of version 1, which has no checksum."""
     file = SafeTensors(folder / "adapter.safetensors")
-    metadata, arrays = {**file.metadata, **metadata}, change(dict(file))
-    write_safetensors(folder / "other.safetensors", arrays, {**metadata, "sum": sum_of(metadata, arrays)})
+    metadata = {**file.metadata, "format_version": "1", **metadata}
+    metadata.pop("sum")
+    write_safetensors(folder / "other.safetensors", change(dict(file)), metadata)
+
+
+@pytest.mark.any_backend
+def test_a_file_of_the_first_version_is_read(saved):
+    folder, model = saved
+    rewrite(folder)
+    other = Griffin.from_preset(folder / "preset")
+    other.load_adapter(folder / "other.safetensors")
+    for name, variable in model.lora.variables.items():
+        np.testing.assert_array_equal(as_array(other.lora.variables[name]), as_array(variable))
 
 
 @pytest.mark.any_backend
@@ -129,13 +140,22 @@ def test_a_damaged_file_leaves_the_model_as_it_was(saved):
 
 
 @pytest.mark.any_backend
-def test_a_file_of_another_format_is_refused(saved):
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"format": "keras_griffin"},
+            r"be written by save_adapter, in format keras_griffin_adapter 2\. Got '.*' of format keras",
+        ),
+        ({"format_version": "3"}, r"be written by save_adapter, .* Got '.*' of format keras_griffin_adapter 3"),
+        ({"rank": "0"}, r"state its rank, alpha and targets\. Got rank 0, alpha 3\.0, targets .* in '.*'"),
+        ({"rank": "eight"}, r"state its rank, alpha and targets\. Got rank eight, "),
+        ({"alpha": "NaN"}, r"state its rank, alpha and targets\. Got rank 2, alpha NaN, "),
+        ({"targets": '"up"'}, r"state its rank, alpha and targets\. Got rank 2, alpha 3\.0, targets \"up\" in "),
+    ],
+)
+def test_a_file_that_is_no_adapter_is_refused(saved, changes, sentence):
     folder, model = saved
-    rule = r"the file must be written by save_adapter, in format keras_griffin_adapter 2\. Got '.*' of format"
-    for changes, got in (
-        ({"format": "keras_griffin"}, "keras_griffin 2"),
-        ({"format_version": "3"}, "keras_griffin_adapter 3"),
-    ):
-        rewrite(folder, **changes)
-        with pytest.raises(ValueError, match=rf"^load_adapter: {rule} {got}\.$"):
-            model.load_adapter(folder / "other.safetensors")
+    rewrite(folder, **changes)
+    with pytest.raises(ValueError, match=rf"^load_adapter: the file must {sentence}"):
+        model.load_adapter(folder / "other.safetensors")

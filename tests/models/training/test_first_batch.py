@@ -179,3 +179,20 @@ def test_lists_are_taken_for_arrays(models):
     np.testing.assert_array_equal(plain.predict(TOKENS.tolist(), verbose=0), plain.predict(TOKENS, verbose=0))
     with pytest.raises(ValueError, match=r"^predict: token ids must be rows of one length\. Got \[\[1, 2\], "):
         plain.predict([[1, 2], [3]])
+
+
+def test_workers_are_not_started_for_the_check():
+    torch = pytest.importorskip("torch")
+
+    class Documents(torch.utils.data.Dataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            assert torch.utils.data.get_worker_info() is None
+            return OUTSIDE[index], TOKENS[index]
+
+    data = torch.utils.data.DataLoader(Documents(), batch_size=2, num_workers=1)
+    with pytest.raises(ValueError, match="predict: token ids must be from 0 to 12"):
+        Griffin(CONFIG).predict(data)
+    assert data.num_workers == 1
