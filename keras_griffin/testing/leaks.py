@@ -262,6 +262,25 @@ def _check_gradients(name, before, after, tolerance):
             )
 
 
+@keras.saving.register_keras_serializable("keras_griffin")
+class _Recorder(keras.optimizers.Optimizer):
+    """An optimizer that records the gradients and changes no variables, to get gradients on any backend."""
+
+    def __init__(self):
+        super().__init__(learning_rate=0.0, name="recorder")
+
+    def build(self, variables):
+        super().build(variables)
+        self.recorded = [self.add_variable_from_reference(variable, "recorded") for variable in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Record the gradient."""
+        recorded = self.recorded[self._get_variable_index(variable)]
+        # TensorFlow's gradient of an embedding is a list of rows, which may repeat.
+        self.assign(recorded, ops.zeros(recorded.shape, recorded.dtype))
+        self.assign_add(recorded, gradient)
+
+
 class _Probe(keras.Model):
     """A model, to predict and differentiate without changing it."""
 
@@ -269,9 +288,8 @@ class _Probe(keras.Model):
         super().__init__(name="probe")
         self.model = model
         # Copies, because PyTorch's arrays share memory with the variables.
-        self._values = [as_array(variable).copy() for variable in model.variables]
-        # Its momentum after a step is the gradient, with a minus, on any backend.
-        self.compile(keras.optimizers.SGD(1.0, momentum=0.5))
+        self._state = [as_array(variable).copy() for variable in model.non_trainable_variables]
+        self.compile(optimizer=_Recorder())
 
     def call(self, x, training=False):
         """The model's outputs."""
@@ -283,24 +301,21 @@ class _Probe(keras.Model):
 
     def outputs(self, x) -> np.ndarray:
         """The outputs `(B, T, ...)`."""
-        with self._restored():
+        with self._state_restored():
             return as_array(self.predict_on_batch(x)).astype("float64")
 
     def gradients(self, x, targets, weights) -> dict[str, np.ndarray]:
         """The gradient of the loss for each trainable variable, by its path."""
-        with self._restored():
+        with self._state_restored():
             self.train_on_batch(x, targets, sample_weight=weights)
-        gradients = {}
-        for variable, momentum in zip(self.model.trainable_variables, self.optimizer.momentums, strict=True):
-            gradients[variable.path] = -as_array(momentum).astype("float64")
-            momentum.assign(ops.zeros_like(momentum))
-        return gradients
+        recorded = zip(self.model.trainable_variables, self.optimizer.recorded, strict=True)
+        return {variable.path: as_array(gradient).astype("float64") for variable, gradient in recorded}
 
     @contextlib.contextmanager
-    def _restored(self):
-        """Restore weights, carried states, statistics and the seeds of dropout after the block."""
+    def _state_restored(self):
+        """Restore carried states, statistics and the seeds of dropout after the block."""
         try:
             yield
         finally:
-            for variable, value in zip(self.model.variables, self._values, strict=True):
+            for variable, value in zip(self.model.non_trainable_variables, self._state, strict=True):
                 variable.assign(value)
