@@ -23,7 +23,7 @@ def machine(monkeypatch, tmp_path):
             monkeypatch.setenv("KERAS_BACKEND", variable)
         if keras_json is not None:
             (tmp_path / "keras.json").write_text(keras_json)
-        modules = dict(sys.modules)
+        modules = {**sys.modules, "keras": keras}
         if not keras_imported:
             del modules["keras"]
         monkeypatch.setattr(backend.sys, "modules", modules)
