@@ -121,9 +121,7 @@ def _compiled(function, leaves):
     # Not `torch.compile`, whose guards would check every tensor before every step.
     from torch._inductor import compile as compile_graph
 
-    # PyTorch's own checks, as of `one_hot`, read values.
-    trace = make_fx(function, decomposition_table=ONE_ROW_AS_SUM, _error_on_data_dependent_ops=False)
-    return captured(compile_graph(trace(*leaves), leaves), leaves)
+    return captured(compile_graph(make_fx(function, decomposition_table=ONE_ROW_AS_SUM)(*leaves), leaves), leaves)
 
 
 class _Own(threading.local):
