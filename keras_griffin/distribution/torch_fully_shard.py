@@ -129,7 +129,8 @@ class DividedParameters:
                 "inside call the model within torch.no_grad(). Got a call that records gradients."
             )
         with self.reset_on_error():
-            self._has_run = True
+            # PyTorch's groups do not run inside `gathered`, and have nothing to reset.
+            self._has_run |= not self.root.is_gathered()
             return self.root.run(function, *args, **kwargs)
 
     @contextlib.contextmanager

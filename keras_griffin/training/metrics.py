@@ -64,7 +64,7 @@ class BitsPerByte(keras.metrics.Metric):
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Count targets `(B, T)` under the logits `(B, T, V)`, weighted by `(B, T)` or `(B,)`."""
         targets = ops.convert_to_tensor(y_true)
-        nats = next_token_losses(targets, y_pred)
+        nats = ops.cast(next_token_losses(targets, y_pred), "float32")
         written = ops.convert_to_tensor(self.token_bytes.astype("float32"))
         if self.token_bytes.ndim:
             # A target outside the vocabulary has no number of bytes; its bits are NaN, and so is the sum.
@@ -75,7 +75,7 @@ class BitsPerByte(keras.metrics.Metric):
             written = ops.broadcast_to(written, ops.shape(nats))
         weights = ops.ones_like(nats) if sample_weight is None else for_each_target(sample_weight, nats)
         # 0 * infinity is NaN, so targets without weight are masked.
-        bits = ops.where(weights > 0, weights * ops.cast(nats, "float32") / math.log(2), 0.0)
+        bits = ops.where(weights > 0, weights * nats / math.log(2), 0.0)
         self.bits.assign_add(ops.cast(ops.sum(bits), self.bits.dtype))
         self.bytes.assign_add(ops.cast(ops.sum(weights * written), self.bytes.dtype))
 
