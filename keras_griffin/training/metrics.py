@@ -81,8 +81,7 @@ class BitsPerByte(keras.metrics.Metric):
 
     def result(self):
         """The bits per byte so far; 0 before the first."""
-        written = self.bytes.value
-        return self.bits.value / ops.where(written > 0, written, ops.ones_like(written))
+        return _ratio(self.bits.value, self.bytes.value)
 
     def get_config(self):
         """The constructor's arguments."""
@@ -184,7 +183,12 @@ class RowAccuracy(keras.metrics.Metric):
 
     def result(self):
         """The share so far; 0 before the first row."""
-        return ops.divide_no_nan(self.right.value, self.rows.value)
+        return _ratio(self.right.value, self.rows.value)
+
+
+def _ratio(total, count):
+    """Their ratio; the total before the first."""
+    return total / ops.where(count > 0, count, ops.ones_like(count))
 
 
 def token_byte_counts(tokenizer: Tokenizer) -> np.ndarray:
