@@ -76,12 +76,13 @@ def _without_backends(config):
 def _check_reads_logits(**given) -> None:
     """Refuse a loss or a metric, as given to `compile`, that would take logits for probabilities."""
     for name, values in given.items():
-        what, hint = ("the loss", "leave it out to keep model.loss, or use") if name == "loss" else ("a metric", "use")
+        rule, hint = "a metric must read logits", "use"
+        if name == "loss":
+            rule, hint = "the loss must read logits", "leave it out to keep model.loss, or use"
         for each in keras.tree.flatten(values):
             if each is not None and _is_of_probabilities(name, each):
                 raise ValueError(
-                    f"compile: {what} must read logits, which are this model's outputs: {hint} one with "
-                    f"from_logits=True. Got {each!r}."
+                    f"compile: {rule}, which are this model's outputs: {hint} one with from_logits=True. Got {each!r}."
                 )
 
 
