@@ -149,7 +149,8 @@ def test_the_operators_are_registered_as_pytorch_wants_them(op_name):
 
 @pytest.mark.parametrize("parts", [1, 2])
 def test_the_operators_of_linear_scan_are_registered_as_pytorch_wants_them(parts):
-    decay, inputs, start = ([x[:, :3] if x.ndim == 3 else x] * parts for x in arguments("linear_scan"))
+    cut = [(x[:, :3] if x.ndim == 3 else x).detach().clone() for x in arguments("linear_scan")]
+    decay, inputs, start = ([x.requires_grad_()] * parts for x in cut)
     marks = (None, None) if parts == 1 else [torch.tensor([True, False, True]).expand(2, 3)[..., None]] * 2
     torch.library.opcheck(scans._linear_scan, (decay, inputs, start, *marks, False))
     numbers = [[tensor.detach() for tensor in number] for number in (decay, inputs, start)]
