@@ -35,7 +35,7 @@ FILES = (
     "tests/generation/test_generate.py",
 )
 TESTS = (
-    "(linear_scan or rg_lru) and (B3-T5-D5 or B3-T65-D5 or B3-T2-D5)",
+    "(linear_scan or rg_lru) and (T5-B3-D5 or T65-B3-D5 or T2-B3-D5)",
     "on_eight_devices",
     "decays_of_float64",
     "launch_the_same_programs",
