@@ -282,23 +282,9 @@ def use_implementation(op_name: str, implementation_name: str) -> Iterator[None]
 
 @contextlib.contextmanager
 def recorded_choices() -> Iterator[list[Choice]]:
-    """Record which implementations this thread's ops use inside a `with` block.
+    """Record which implementations this thread's ops use inside a `with` block, each distinct choice once.
 
-    The choice is made when a function is traced: a function compiled before the block makes no new choice and leaves no
-    record. A nested block has its own record.
-
-    Yields:
-        A list that fills up: each distinct choice once, in the order of the calls.
-
-    Examples:
-        >>> import keras
-        >>> from keras_griffin.ops import linear_scan, use_implementation
-        >>> from keras_griffin.ops.implementation import recorded_choices
-        >>> x = keras.ops.ones((1, 4, 2))
-        >>> with recorded_choices() as choices, use_implementation("linear_scan", "portable"):
-        ...     states, final_state = linear_scan(x, x)
-        >>> [(choice.op_name, choice.implementation) for choice in choices]
-        [('linear_scan', 'portable')]
+    The choice is made when a function is traced: a function compiled before the block leaves no record.
     """
     outside = _records.choices
     _records.choices = []
