@@ -20,6 +20,7 @@ from keras_griffin.distribution import time_along
 from keras_griffin.ops.linear_scan import reference as scan_reference
 from keras_griffin.ops.rg_lru import reference as unit_reference
 from keras_griffin.ops.rg_lru.gates import GatedScanInputs
+from keras_griffin.ops.shared import time_axis
 from keras_griffin.testing.closeness import assert_close
 from tests.distribution.devices import divided
 
@@ -203,3 +204,13 @@ def test_an_axis_that_is_not_there_is_refused(name):
     with pytest.raises(ValueError) as error, time_along("time"):
         CALLS[name]()
     assert str(error.value) == f"{name}: axis_name must be an axis of the mesh of the enclosing shard_map. Got 'time'."
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+def test_positions_and_counts_run_through_all_devices(devices):
+    def numbers(marks):
+        return time_axis.positions(marks.shape[1])[None], time_axis.running_count(marks)
+
+    places, counts = over(devices, numbers, (STEPS,), (STEPS, STEPS), {})(RESET)
+    np.testing.assert_array_equal(places[0], np.arange(LENGTH))
+    np.testing.assert_array_equal(counts, np.cumsum(RESET, axis=1))
