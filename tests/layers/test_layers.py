@@ -135,7 +135,7 @@ def test_logits_are_float32_under_mixed_precision():
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
     # Their bound is computed from them in float32 too.
     layer.soft_cap = 0.1
-    assert_close(layer(vectors, reverse=True), 0.1 * np.tanh(as_array(logits) / 0.1))
+    assert_close(layer(vectors, reverse=True), 0.1 * np.tanh(as_array(logits) / 0.1), "float32")
 
 
 def test_temporal_conv():
