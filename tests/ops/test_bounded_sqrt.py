@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops.bounded_sqrt import bounded_sqrt
+from keras_griffin.ops.bounded_sqrt import bounded_slope, bounded_sqrt
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
@@ -25,6 +25,12 @@ def test_the_value_is_exactly_the_square_root(dtype):
 @pytest.mark.parametrize("shape", [(), (0, 3), (3, 3)])
 def test_the_shape_is_kept(shape):
     assert tuple(bounded_sqrt(ops.ones(shape)).shape) == shape
+
+
+def test_the_slope_is_bounded():
+    """As gradients of one's own use it, without differentiating."""
+    slope = bounded_slope(ops.sqrt(ops.convert_to_tensor(VALUES)))
+    assert_close(slope, 0.5 / np.sqrt(np.maximum(VALUES.astype("float64"), 2.5e-7)), "float32")
 
 
 @pytest.mark.trainable
