@@ -43,8 +43,12 @@ _forked_from = 0
 def active():
     """The module of the active backend; a backend without its own file gets NumPy's: a CPU, without gradients."""
     backend = keras.backend.backend()
-    name = f"{backend if backend in WITH_GRADIENTS else 'numpy'}_backend"
-    return imported(f"keras_griffin.backends.{name}")
+    return imported(f"keras_griffin.backends.{backend if has_gradients() else 'numpy'}_backend")
+
+
+def has_gradients() -> bool:
+    """Whether the active backend differentiates."""
+    return keras.backend.backend() in WITH_GRADIENTS
 
 
 def check_not_forked(function_name: str) -> None:

@@ -36,7 +36,7 @@ def influence(model: keras.Model, text: Prompt, token: int | None = None) -> np.
     id_rule = Rule(f"an id from 0 to {size - 1}", lambda value: is_integer(value) and 0 <= value < size)
     token = checked("influence", id_rule.or_none(), token=token)
     backend = keras.backend.backend()
-    if backend not in backends.WITH_GRADIENTS:
+    if not backends.has_gradients():
         raise ValueError(f"influence: the backend must be one of {', '.join(backends.WITH_GRADIENTS)}. Got {backend}.")
 
     embedded, logits = prepared(_read, model)((), token_ids[None])

@@ -83,7 +83,7 @@ def pictures_of(model, trace) -> Iterator[tuple[Axes, str]]:
             f"The attention weights of block_{place} within its window, averaged over heads, if the text began at the "
             "first token shown.",
         )
-    if keras.backend.backend() in backends.WITH_GRADIENTS:
+    if backends.has_gradients():
         recent = trace.token_ids[-LONGEST:]
         labels = words if len(recent) <= SHOWN else None
         yield (

@@ -163,7 +163,7 @@ def documents_stay_apart(subject: Subject):
                 assert_close(_only(clean, actual), _only(clean, wanted), "float32")
             ends_clean = np.flatnonzero(clean[:, -1])
             _assert_states_close(_rows_of(found_state, ends_clean), _rows_of(state, ends_clean))
-    if keras.backend.backend() in backends.WITH_GRADIENTS:
+    if backends.has_gradients():
         _gradients_stay_apart(subject, reset, partly)
 
 

@@ -30,7 +30,7 @@ def selective_scan(
         return outputs + states * c[..., None], final_state
 
     # PyTorch's transforms can't follow PyTorch's way to repeat.
-    once = keras.backend.backend() in ("numpy", "openvino") or backends.active().is_transformed()
+    once = not backends.has_gradients() or backends.active().is_transformed()
     again = one if once else keras.remat(one)
     # On JAX a loop, since XLA would run independent scans at the same time, with all of their states in memory.
     in_turn = ops.scan if keras.backend.backend() == "jax" else _in_turn

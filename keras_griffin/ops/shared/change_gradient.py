@@ -5,13 +5,12 @@ from collections.abc import Callable, Sequence
 import keras
 from keras import ops
 
-from keras_griffin.backends import imported
+from keras_griffin.backends import has_gradients, imported
 from keras_griffin.shapes import Tensor
 
 # At import time: Dynamo can't follow an import.
-_BACKEND = keras.backend.backend()
-_HAS_GRADIENTS = _BACKEND in ("jax", "torch", "tensorflow")
-_IMPLEMENTATION = imported(f"keras_griffin.ops.shared.{_BACKEND}_change_gradient") if _HAS_GRADIENTS else None
+_NAME = f"keras_griffin.ops.shared.{keras.backend.backend()}_change_gradient"
+_IMPLEMENTATION = imported(_NAME) if has_gradients() else None
 
 
 def change_gradient(
