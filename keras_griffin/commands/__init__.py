@@ -1,13 +1,15 @@
-"""The commands of `python -m keras_griffin`: each is a module, listed here in the order of the help.
+"""The commands of `python -m keras_griffin`: each module of this folder is one.
 
 Its docstring describes the command, `add_arguments(parser)` adds its options, and `run(arguments)` returns the exit
 code. It imports Keras, and all that needs Keras, inside functions: help and wrong options must not wait for it.
 """
 
 import importlib
+import pkgutil
 from types import ModuleType
 
-COMMANDS = ("train", "compare", "fine-tune", "generate", "chat", "convert", "tokenize", "explain", "inspect")
+#: Their names, as typed.
+COMMANDS = sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__) if not module.ispkg)
 
 
 def find_command(name: str) -> ModuleType:
