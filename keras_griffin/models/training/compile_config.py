@@ -5,6 +5,7 @@ and on PyTorch saves most optimizers under the backend's class name, for which a
 """
 
 import inspect
+import warnings
 from typing import Any
 
 import keras
@@ -28,7 +29,9 @@ class CompiledAgain:
 
         A loss or a metric that would take the logits for probabilities is an error.
         """
-        _check_reads_logits(loss=loss, metrics=metrics, weighted_metrics=weighted_metrics)
+        fault = _fault_of(loss=loss, metrics=metrics, weighted_metrics=weighted_metrics)
+        if fault is not None:
+            raise ValueError(f"compile: {fault}")
         loss = getattr(self, "loss", None) if loss is None else loss
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, **kwargs)
 
@@ -49,9 +52,16 @@ class CompiledAgain:
         return config
 
     def compile_from_config(self, config):
-        """Compile as saved."""
-        is_built = config["optimizer"] is not None and config["optimizer"]["built"]
-        self.compile(**keras.saving.deserialize_keras_object(_without_backends(config)))
+        """Compile as saved, also with a loss that `compile` refuses, which it warns of."""
+        is_built = config["optimizer"] is not None and config["optimizer"].get("built", True)
+        arguments = keras.saving.deserialize_keras_object(_without_backends(config))
+        fault = _fault_of(**{name: arguments.get(name) for name in ("loss", "metrics", "weighted_metrics")})
+        if fault is None:
+            self.compile(**arguments)
+        else:
+            # An earlier version took it, and the file's weights are as good as they are.
+            warnings.warn(f"compile_from_config: {fault} Compile the model again.", stacklevel=2)
+            keras.Model.compile(self, **arguments)
         if is_built:
             self.optimizer.build(self.trainable_variables)
 
@@ -73,17 +83,16 @@ def _without_backends(config):
     return {**config, "module": "keras.optimizers", "registered_name": None}
 
 
-def _check_reads_logits(**given) -> None:
-    """Refuse a loss or a metric, as given to `compile`, that would take logits for probabilities."""
+def _fault_of(**given) -> str | None:
+    """The rule that a loss or a metric, as given to `compile`, breaks by taking logits for probabilities; or None."""
     for name, values in given.items():
         rule, hint = "a metric must read logits", "use"
         if name == "loss":
             rule, hint = "the loss must read logits", "leave it out to keep model.loss, or use"
         for each in keras.tree.flatten(values):
             if each is not None and _is_of_probabilities(name, each):
-                raise ValueError(
-                    f"compile: {rule}, which are this model's outputs: {hint} one with from_logits=True. Got {each!r}."
-                )
+                return f"{rule}, which are this model's outputs: {hint} one with from_logits=True. Got {each!r}."
+    return None
 
 
 def _is_of_probabilities(name, given) -> bool:

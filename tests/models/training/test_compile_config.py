@@ -154,3 +154,14 @@ def test_without_a_loss_a_model_keeps_its_own(tmp_path):
     packed.compile("sgd")
     packed.save(tmp_path / "packed.keras")
     assert isinstance(keras.saving.load_model(tmp_path / "packed.keras").loss, type(default))
+
+
+@pytest.mark.any_backend
+def test_a_file_of_an_earlier_version_is_loaded_with_a_warning(tmp_path):
+    """`compile` took such a loss once."""
+    model = Griffin(CONFIG)
+    keras.Model.compile(model, "sgd", "sparse_categorical_crossentropy")
+    model.save(tmp_path / "model.keras")
+    with pytest.warns(UserWarning, match=f"^compile_from_config: {RULE}.* Got 'sparse_.*'. Compile the model again.$"):
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.loss == "sparse_categorical_crossentropy"
