@@ -50,6 +50,7 @@ MAKERS = {
     layers.DecayInitializer: {},
     **dict.fromkeys((*layers.UNITS.values(), *mixers.MIXERS.values()), {}),
     layers.GatedMLP: {"hidden_width": 4},
+    layers.RGLRUCell: {"units": 4},
     layers.RMSNorm: {},
     layers.ResidualBlock: {"mixer": mixers.RecurrentBlock(4), "hidden_width": 4},
     layers.TemporalConv1D: {},

@@ -14,6 +14,7 @@ from keras_griffin.layers.units.min_lstm import MinLSTM
 from keras_griffin.layers.units.qrnn import QRNN
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
 from keras_griffin.layers.units.rg_lru import RGLRU
+from keras_griffin.layers.units.rg_lru_cell import RGLRUCell
 from keras_griffin.layers.units.s5 import S5
 from keras_griffin.layers.units.selective_ssm import SelectiveSSM
 
@@ -41,6 +42,7 @@ __all__ = [
     "MinLSTM",
     "QRNN",
     "RGLRU",
+    "RGLRUCell",
     "RecurrentUnit",
     "RecurrentUnitState",
     "S5",
