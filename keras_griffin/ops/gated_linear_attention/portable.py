@@ -5,7 +5,15 @@ import math
 from keras import ops
 
 from keras_griffin.ops.chunked.contained import contained
-from keras_griffin.ops.chunked.halves import STRONGEST, at_least, chunk_length, in_chunks, triangle
+from keras_griffin.ops.chunked.halves import (
+    STRONGEST,
+    at_least,
+    chunk_length,
+    decayed_products,
+    decays,
+    in_chunks,
+    sums,
+)
 from keras_griffin.ops.gated_linear_attention.heads import turned
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.ops.recurrence import prefix
@@ -38,28 +46,27 @@ def _attend(query, key, value, log_decay, angles, initial_state, reset):
     if angles is not None:
         angles = _sums(chunks(angles))
         query, key = (rotated(x, Rotation(ops.cos(angles), -ops.sin(angles))) for x in (query, key))
+    since_start, to_end = sums(log_decay)
+    until, after = ops.exp(since_start), ops.exp(to_end)
     if by_head:
-        ones = ops.ones_like(log_decay)
-        decays, since_start, to_end = triangle(ones, ones, log_decay)
-        scores = (query @ ops.swapaxes(key, -1, -2)) * decays
-        entering = ops.swapaxes(key, -1, -2) @ (value * ops.exp(to_end))
-        states, final_state = _carried(entering, since_start[..., -1, :], initial_state, angles)
-        outputs = scores @ value + (query @ states) * ops.exp(since_start)
+        scores = (query @ ops.swapaxes(key, -1, -2)) * decays(log_decay)
+        entering = ops.swapaxes(key, -1, -2) @ (value * after)
     else:
         query, key = (x + ops.zeros_like(log_decay) for x in (query, key))
-        scores, since_start, to_end = triangle(query, key, log_decay)
-        entering = ops.swapaxes(key * ops.exp(to_end), -1, -2) @ value
-        states, final_state = _carried(entering, since_start[..., -1, :], initial_state, angles)
-        outputs = scores @ value + (query * ops.exp(since_start)) @ states
+        scores = decayed_products(query, key, log_decay)
+        entering = ops.swapaxes(key * after, -1, -2) @ value
+    states, final_state = _carried(entering, until[..., -1, :], initial_state, angles)
+    read = (query @ states) * until if by_head else (query * until) @ states
+    outputs = scores @ value + read
     rows, count, *_, channels = ops.shape(outputs)
     outputs = ops.reshape(ops.transpose(outputs, (0, 1, 4, 2, 3, 5)), (rows, count * size, num_heads, channels))
     return outputs[:, :length], final_state
 
 
-def _carried(entering, log_decay, start, angles):
+def _carried(entering, decay, start, angles):
     """The state before each chunk, `(B, n, G, N / G, H, P)`, and the last one, from what enters during each chunk."""
     shape = ops.shape(entering)
-    decay = ops.exp(log_decay)[..., None]
+    decay = decay[..., None]
     start = ops.reshape(start, (shape[0], 1, *shape[2:]))
     if angles is None:
         (states,), (last,) = _scan((decay,), (entering,), (start,))
