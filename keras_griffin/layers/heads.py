@@ -1,5 +1,6 @@
 """Vectors as heads, as mixers with a matrix for each head need them."""
 
+import keras
 from keras import ops
 
 from keras_griffin.shapes import Tensor
@@ -19,5 +20,5 @@ def merge_heads(x: Tensor) -> Tensor:
 
 def rms_normalised(x: Tensor, epsilon: float) -> Tensor:
     """The last axis, divided by its root mean square: `x / sqrt(mean(x^2) + epsilon)`, in float32 at least."""
-    x = ops.cast(x, ops.result_type(x.dtype, "float32"))
+    x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
     return x * ops.rsqrt(ops.mean(ops.square(x), axis=-1, keepdims=True) + epsilon)
