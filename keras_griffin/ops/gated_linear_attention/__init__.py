@@ -89,8 +89,7 @@ def gated_linear_attention(
 
     Raises:
         ValueError: the shapes do not fit, G does not divide N, H is odd where there are angles, a dtype is not
-            floating, `reset` or `mask` is not boolean, the requested implementation can't serve the call, or time is
-            divided over devices, for which there is no rule.
+            floating, `reset` or `mask` is not boolean, or the requested implementation can't serve the call.
 
     Reference: Yang et al. 2024 (arXiv 2312.06635), section 4; Katharopoulos et al. 2020 (arXiv 2006.16236); Sun et al.
     2023 (arXiv 2307.08621), equations 1 to 7; Dao and Gu 2024 (arXiv 2405.21060), section 6.
