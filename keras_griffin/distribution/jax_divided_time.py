@@ -90,7 +90,8 @@ def gated_linear_attention(query, key, value, log_decay, angles, initial_state, 
         return tuple(jnp.broadcast_to(decay * part, half) for part in (jnp.cos(turn), jnp.sin(turn)))
 
     shape = value.shape[0], value.shape[2], query.shape[3], value.shape[3]
-    first = tuple(jnp.split(*_start(initial_state, value, shape), 2 if is_turned else 1, axis=2))
+    (start,) = _start(initial_state, value, shape)
+    first = tuple(jnp.split(start, 2 if is_turned else 1, axis=2))
     tensors = value, query, key, log_decay, angles
     outputs, last = _over_devices(run, product_of, tensors, first, marks, axis_name)
     return *outputs, jnp.concatenate(last, axis=2)

@@ -122,14 +122,14 @@ def _check(query, value, log_decay, angles):
             "gated_linear_attention: query and key must have shape (B, T, G, H) and value (B, T, N, P). "
             f"Got query {tuple(query.shape)} and value {tuple(value.shape)}."
         )
-    groups, channels, num_heads = *query.shape[2:], value.shape[2]
+    (groups, channels), num_heads = query.shape[2:], value.shape[2]
     if groups == 0 or num_heads % groups:
         raise ValueError(
             "gated_linear_attention: the heads of query and key must divide those of value. "
             f"Got {groups} heads of query and {num_heads} of value."
         )
-    of_decay = None if log_decay is None else tuple(log_decay.shape)
-    by_head = of_decay is None or of_decay in ((num_heads,), (*of_decay[:2], num_heads), (*of_decay[:2], num_heads, 1))
+    of_decay = (num_heads,) if log_decay is None else tuple(log_decay.shape)
+    by_head = of_decay in ((num_heads,), (*of_decay[:2], num_heads), (*of_decay[:2], num_heads, 1))
     if not by_head and of_decay[2:] != (num_heads, channels):
         raise ValueError(
             f"gated_linear_attention: log_decay must have shape ({num_heads},), (B, T, {num_heads}) or "

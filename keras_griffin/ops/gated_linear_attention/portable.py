@@ -85,9 +85,9 @@ def _scan(decay, inputs, start):
     shape = ops.shape(inputs[0])
     width = math.prod(shape[2:])
     states, last = linear_scan(
-        number_of([ops.reshape(a + ops.zeros_like(inputs[0]), (*shape[:2], width)) for a in decay]),
-        number_of([ops.reshape(x, (*shape[:2], width)) for x in inputs]),
-        number_of([ops.reshape(h, (shape[0], width)) for h in start]),
+        number_of(tuple(ops.reshape(a + ops.zeros_like(inputs[0]), (*shape[:2], width)) for a in decay)),
+        number_of(tuple(ops.reshape(x, (*shape[:2], width)) for x in inputs)),
+        number_of(tuple(ops.reshape(h, (shape[0], width)) for h in start)),
     )
     parts = components_of(states), components_of(last)
     return [ops.reshape(x, shape) for x in parts[0]], [ops.reshape(h, (shape[0], *shape[2:])) for h in parts[1]]

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_griffin.ops import gated_linear_attention
 from keras_griffin.ops.gated_linear_attention import reference
+from keras_griffin.ops.gated_linear_attention.heads import for_heads
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
@@ -95,6 +96,12 @@ def test_symbolic():
     query, key, value = (keras.KerasTensor((None, None, N, size)) for size in (H, H, P))
     outputs, state = gated_linear_attention(query, key, value, -ops.softplus(query))
     assert outputs.shape == (None, None, N, P) and state.shape == (None, N, H, P)
+
+
+def test_heads_that_are_shared():
+    few, many = QUERY[:, :, :1], np.concatenate([QUERY[:, :, :1]] * N, axis=2)
+    np.testing.assert_array_equal(as_array(for_heads(few, N)), many)
+    assert for_heads(many, N) is many
 
 
 def test_errors():
