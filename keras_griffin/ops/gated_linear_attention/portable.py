@@ -4,6 +4,7 @@ import math
 
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.ops.chunked.contained import contained
 from keras_griffin.ops.chunked.halves import (
     STRONGEST,
@@ -23,6 +24,7 @@ from keras_griffin.ops.rotary_embedding import Rotation, rotated
 supports = prefix.supports
 
 
+@backends.active().compiled
 def gated_linear_attention(query, key, value, log_decay, angles, initial_state, marks):
     """The outputs and the last state; see the package."""
     return _attend(query, key, value, at_least(log_decay), angles, initial_state, marks)
