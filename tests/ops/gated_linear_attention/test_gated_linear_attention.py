@@ -73,7 +73,8 @@ def test_decays_of_every_shape():
 
 def test_angles_turn_like_positions():
     """A stream of single steps meets the same rotations as queries and keys that are turned by their position."""
-    angles = np.array([1.0, 0.3], "float32")
+    # Sums of them over a chunk are large, and as large a rounding error would be seen.
+    angles = np.array([2.9, 0.3], "float32")
     turns = np.exp(1j * np.arange(T)[:, None, None] * angles.astype("float64"))
 
     def turned(x):
@@ -83,7 +84,7 @@ def test_angles_turn_like_positions():
     expected, _ = reference.definition(turned(QUERY), turned(KEY), VALUE, np.full((B, T, N, 1), -0.1))
     log_decay = np.full(N, -0.1, "float32")
     outputs, state = gated_linear_attention(QUERY, KEY, VALUE, log_decay, angles=angles)
-    assert_close(outputs, expected)
+    assert np.abs(as_array(outputs) - expected).max() <= 2e-6 * np.abs(expected).max()
     carried = None
     for t in range(T):
         step = (x[:, t : t + 1] for x in (QUERY, KEY, VALUE))
