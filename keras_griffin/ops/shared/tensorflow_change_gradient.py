@@ -8,6 +8,10 @@ def change_gradient(rule, shapes, outputs, tensors, marks):
 
     @tf.custom_gradient
     def change(outputs, *tensors):
-        return tf.identity(outputs), lambda cotangent: rule(cotangent, shapes, *marks)
+        def backward(*cotangents):
+            changed, *gradients = rule(tf.nest.pack_sequence_as(outputs, cotangents), shapes, *marks)
+            return *tf.nest.flatten(changed), *gradients
+
+        return tf.nest.map_structure(tf.identity, outputs), backward
 
     return change(outputs, *tensors)

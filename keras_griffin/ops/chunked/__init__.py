@@ -1,0 +1,1 @@
+"""Shared by ops that run along time in chunks, by matrix products."""
