@@ -1,0 +1,1 @@
+"""Mixers whose state is a matrix for each head."""

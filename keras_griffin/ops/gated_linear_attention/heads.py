@@ -1,0 +1,18 @@
+"""Heads of queries and keys that several heads of values share, and states turned by angles."""
+
+from keras import ops
+
+from keras_griffin.ops.rotary_embedding import Rotation, rotated
+from keras_griffin.shapes import Tensor
+
+
+def for_heads(x: Tensor, num_heads: int) -> Tensor:
+    """`(B, T, G, H)` as `(B, T, N, H)`: each of the G heads for N / G others."""
+    groups = x.shape[2]
+    return x if groups == num_heads else ops.repeat(x, num_heads // groups, axis=2)
+
+
+def turned(x: Tensor, angles: Tensor, sign: float = 1.0) -> Tensor:
+    """Pairs of channels `(j, j + H/2)` of the last axis but one, `(..., H, P)`, turned by angles `(..., H/2)`."""
+    rotation = Rotation(ops.cos(angles)[..., None, :], sign * ops.sin(angles)[..., None, :])
+    return ops.swapaxes(rotated(ops.swapaxes(x, -1, -2), rotation), -1, -2)

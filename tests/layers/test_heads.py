@@ -1,0 +1,21 @@
+"""Heads are cut from a vector in their order, and each has a norm of its own."""
+
+import numpy as np
+
+from keras_griffin.layers.heads import merge_heads, rms_normalised, split_heads
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.closeness import assert_close
+
+X = np.random.default_rng(0).normal(size=(2, 5, 12)).astype("float32")
+
+
+def test_heads():
+    heads = split_heads(X, 3)
+    np.testing.assert_array_equal(as_array(heads), X.reshape(2, 5, 3, 4))
+    np.testing.assert_array_equal(as_array(merge_heads(heads)), X)
+
+
+def test_norms():
+    expected = X / np.sqrt((X.astype("float64") ** 2).mean(-1, keepdims=True) + 0.25)
+    assert_close(rms_normalised(X, 0.25), expected)
+    assert_close(rms_normalised(X.astype("float16"), 0.25), expected, "float16")
