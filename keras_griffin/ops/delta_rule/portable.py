@@ -12,10 +12,9 @@ So U and W are products of all chunks at once, and only S goes from chunk to chu
 from keras import ops
 
 from keras_griffin.ops.chunked.contained import contained
-from keras_griffin.ops.chunked.halves import STRONGEST, at_least, chunk_length, in_chunks
+from keras_griffin.ops.chunked.halves import STRONGEST, at_least, chunk_length, decays, in_chunks, sums
 from keras_griffin.ops.chunked.loop import over_chunks
 from keras_griffin.ops.recurrence import prefix
-from keras_griffin.ops.shared.arguments import dtype_of
 
 supports = prefix.supports
 
@@ -41,9 +40,9 @@ def _scan(query, key, value, log_decay, rates, initial_state, reset):
 
     query, key, value = map(chunks, (query, key, value))
     log_decay, rates = (chunks(x[..., None]) for x in (log_decay, rates))
-    since_start, to_end, between = decays(log_decay)
-    later = ops.tril(ops.ones((size, size), value.dtype), -1)
-    system = rates * (key @ ops.swapaxes(key, -1, -2)) * between * later
+    between, since_start = decays(log_decay), ops.exp(sums(log_decay)[0])
+    to_end = ops.swapaxes(between[..., -1:, :], -1, -2)
+    system = ops.tril(rates * (key @ ops.swapaxes(key, -1, -2)) * between, -1)
     inverse = ops.reshape(inverse_of_unit_lower(ops.reshape(system, (-1, size, size))), ops.shape(system))
     # The columns of the inverse, scaled, instead of the rows of values and keys, which are wider.
     inverse = inverse * ops.swapaxes(rates, -1, -2)
@@ -64,26 +63,6 @@ def _chunk(state, decay, keys, of_values, of_memory):
     """The memory after a chunk, and its changes at the chunk's steps."""
     changes = of_values - of_memory @ state
     return decay * state + keys @ changes, (changes,)
-
-
-def decays(log_decay):
-    """The decays from the chunk's start to each step, and from each to its end, `(..., C, 1)`; and between two steps.
-
-    The last are `(..., C, C)`, for row i and column j the product of the decays after j up to i, zero for i < j.
-    """
-    size = log_decay.shape[-2]
-    one = ops.ones((size, size), log_decay.dtype)
-    # A difference of two sums, of all steps up to i and up to j, would lose the digits of what is between.
-    between = ops.exp(_sums(log_decay * ops.tril(one, -1))) * ops.tril(one)
-    return ops.exp(_sums(log_decay)), ops.swapaxes(between[..., -1:, :], -1, -2), between
-
-
-def _sums(x):
-    """Cumulated along a chunk."""
-    if dtype_of(x) == "float64":
-        # On PyTorch, Keras's function computes in float32.
-        return ops.tril(ops.ones((x.shape[-2], x.shape[-2]), x.dtype)) @ x
-    return ops.cumsum(x, axis=-2)
 
 
 def inverse_of_unit_lower(matrix):
