@@ -11,6 +11,7 @@ So U and W are products of all chunks at once, and only S goes from chunk to chu
 
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.ops.chunked.contained import contained
 from keras_griffin.ops.chunked.halves import STRONGEST, at_least, chunk_length, decays, in_chunks, sums
 from keras_griffin.ops.chunked.loop import over_chunks
@@ -19,6 +20,7 @@ from keras_griffin.ops.recurrence import prefix
 supports = prefix.supports
 
 
+@backends.active().compiled
 def delta_rule(query, key, value, log_decay, rates, initial_state, marks):
     """The outputs and the last state; see the package."""
     log_decay = ops.zeros_like(rates) if log_decay is None else at_least(log_decay)
