@@ -11,6 +11,7 @@ from keras_griffin.mixers.aft import AFT
 from keras_griffin.mixers.global_mqa import GlobalMQA
 from keras_griffin.mixers.local_mqa import LocalMQA
 from keras_griffin.mixers.mamba import Mamba
+from keras_griffin.mixers.matrix_state.gated_delta_net import GatedDeltaNet
 from keras_griffin.mixers.recurrent_block import RecurrentBlock
 from keras_griffin.mixers.rwkv4 import RWKV4, RWKV4Channel
 from keras_griffin.mixers.unit_block import UnitBlock
@@ -24,6 +25,7 @@ MIXERS: dict[str, type[Mixer]] = {
     "aft": AFT,
     "rwkv4": RWKV4,
     "rwkv4_channel": RWKV4Channel,
+    "gated_delta_net": GatedDeltaNet,
 }
 """The mixers by their names in `GriffinConfig.block_pattern`, beside the units' names; see `find_mixer`."""
 
@@ -46,6 +48,7 @@ def mixer_names() -> tuple[str, ...]:
 __all__ = [
     "AFT",
     "MIXERS",
+    "GatedDeltaNet",
     "GlobalMQA",
     "LocalMQA",
     "Mamba",

@@ -2,6 +2,7 @@
 
 from keras_griffin.ops.bounded_sqrt import bounded_sqrt
 from keras_griffin.ops.causal_conv import causal_conv
+from keras_griffin.ops.delta_rule import delta_rule
 from keras_griffin.ops.gated_linear_attention import gated_linear_attention
 from keras_griffin.ops.implementation import explain, use_implementation
 from keras_griffin.ops.linear_cross_entropy import linear_cross_entropy
@@ -14,6 +15,7 @@ from keras_griffin.ops.selective_scan import selective_scan
 __all__ = [
     "bounded_sqrt",
     "causal_conv",
+    "delta_rule",
     "explain",
     "gated_linear_attention",
     "linear_cross_entropy",

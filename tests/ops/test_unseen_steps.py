@@ -17,6 +17,7 @@ from keras_griffin.ops import (
     local_attention,
     use_implementation,
 )
+from keras_griffin.ops.delta_rule.cases import DeltaCase
 from keras_griffin.ops.gated_linear_attention.cases import AttentionCase
 from keras_griffin.ops.linear_scan.cases import ScanCase
 from keras_griffin.ops.local_attention import reference as attention_reference
@@ -91,10 +92,10 @@ def weighted(results, weights):
 
 SCANS = {
     **{"linear_scan": ScanCase, "log_scan": LogCase, "rg_lru": UnitCase, "selective_scan": SelectiveCase},
-    "gated_linear_attention": AttentionCase,
+    **{"gated_linear_attention": AttentionCase, "delta_rule": DeltaCase},
 }
 #: A masked step of these outputs zeros.
-HIDING = ("selective_scan", "gated_linear_attention")
+HIDING = ("selective_scan", "gated_linear_attention", "delta_rule")
 COMPLEX = {"is_complex": True, "reverse": True}
 CALLS = [
     *(("linear_scan", name, COMPLEX) for name in runnable("linear_scan")),
@@ -104,6 +105,7 @@ CALLS = [
     # No document is spoiled, only what none sees: the gradients for parameters are to be right as well.
     ("rg_lru", explain("rg_lru").chosen, {"is_complex": True, "share": 0.0}),
     ("selective_scan", explain("selective_scan").chosen, {"share": 0.0}),
+    ("delta_rule", "portable", {}),
     *(("gated_linear_attention", "portable", options) for options in ({"by_channel": True}, {"has_angles": True})),
 ]
 
