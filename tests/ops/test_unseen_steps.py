@@ -25,6 +25,7 @@ from keras_griffin.ops.local_attention import reference as attention_reference
 from keras_griffin.ops.log_scan.cases import LogCase
 from keras_griffin.ops.rg_lru.cases import UnitCase
 from keras_griffin.ops.selective_scan.cases import SelectiveCase
+from keras_griffin.ops.state_space.cases import SystemCase
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
@@ -91,7 +92,15 @@ def weighted(results, weights):
     return sum(ops.sum(x * ops.convert_to_tensor(weight)) for x, weight in zip(results, weights, strict=True))
 
 
-SCANS = {"linear_scan": ScanCase, "log_scan": LogCase, "rg_lru": UnitCase, "selective_scan": SelectiveCase}
+SCANS = {
+    "linear_scan": ScanCase,
+    "log_scan": LogCase,
+    "rg_lru": UnitCase,
+    "selective_scan": SelectiveCase,
+    "state_space": SystemCase,
+}
+#: Whose masked steps output zero.
+HIDING = ("selective_scan", "state_space")
 COMPLEX = {"is_complex": True, "reverse": True}
 CALLS = [
     *(("linear_scan", name, COMPLEX) for name in runnable("linear_scan")),
@@ -101,6 +110,7 @@ CALLS = [
     # No document is spoiled, only what none sees: the gradients for parameters are to be right as well.
     ("rg_lru", explain("rg_lru").chosen, {"is_complex": True, "share": 0.0}),
     ("selective_scan", explain("selective_scan").chosen, {"share": 0.0}),
+    *(("state_space", "portable", options) for options in ({}, {"is_dense": True}, {"share": 0.0})),
 ]
 
 
@@ -128,8 +138,7 @@ def test_scan(op_name, implementation, options):
 
     seen = rows.spoiled & rows.mask
     spoiled = [rows.spoil(x, at(x, rows.spoiled | ~rows.mask, rows.spoiled_start)) for x in arrays]
-    # A masked step of `selective_scan` outputs zero.
-    hides = op_name == "selective_scan"
+    hides = op_name in HIDING
     weights_spoiled = rows.spoiled | ~rows.mask if hides else rows.spoiled
     weights = [rows.spoil(x, at(x, weights_spoiled, rows.spoiled_end)) for x in weights]
     with use_implementation(op_name, implementation):
