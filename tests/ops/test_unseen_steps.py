@@ -200,9 +200,11 @@ def definition_of_causal_conv(inputs, kernel, start, rows, weights):
     return (outputs, final), (into_inputs, into_start)
 
 
-def test_causal_conv():
+@pytest.mark.parametrize("taps", [4, 21])
+def test_causal_conv(taps):
     rows = random_rows()
-    inputs, kernel, start = draw(rows, BATCH, LENGTH, WIDTH), draw(rows, 4, WIDTH), draw(rows, BATCH, 3, WIDTH)
+    inputs, kernel = draw(rows, BATCH, LENGTH, WIDTH), draw(rows, taps, WIDTH)
+    start = draw(rows, BATCH, taps - 1, WIDTH)
     weights = draw(rows, *inputs.shape), draw(rows, *start.shape)
     results, gradients = definition_of_causal_conv(inputs, kernel, start, rows, weights)
     spoiled = [rows.spoil_steps(inputs), rows.spoil(start, rows.spoiled_start)]

@@ -13,26 +13,33 @@ from keras_griffin.shapes import Tensor
 FEWEST_BY_FFT = 64
 
 
-def within_blocks(x: Tensor, taps: Tensor, document: Tensor | None) -> Tensor:
-    """y_i = sum_{j <= i} taps_{i-j} x_j in blocks of S steps, a power of two, along which no reset lies between.
+def within_blocks(x: Tensor, taps: Tensor, document: Tensor | None, readers: Tensor | None = None) -> Tensor:
+    """y_i = sum_{j <= i} taps_{i-j} x_j in blocks of S steps, a power of two, if i and j are of one document.
 
-    `x`: `(D, X, S)`, X blocks; `taps`: `(D, S)`; `document`: `(X, S)`, the number of resets up to each step, or None.
+    `x`: `(D, X, S)`, X blocks; `taps`: `(D, S)`; `document`: `(X, S)`, the number of resets up to each x, or None;
+    `readers`: the same of each y, if that is not at the same time.
     """
-    width, _, size = x.shape
-    sums = taps[:, None, :1] * x
+    readers = document if readers is None else readers
+    sums = taps[:, None, :1] * (x if readers is document else ops.where(document == readers, x, 0.0))
     half = 1
-    while half < size:
-        earlier, (first, second) = _halves(x, half)[0], _halves(sums, half)
-        if document is None:
-            second = second + toeplitz_product(earlier, taps[:, 1 : 2 * half], half)
-        else:
-            before, after = (part[0] for part in _halves(document[None], half))
-            middle = before[:, -1:]
-            product = toeplitz_product(ops.where(before == middle, earlier, 0.0), taps[:, 1 : 2 * half], half)
-            second = second + ops.where(after == middle, product, 0.0)
-        sums = ops.reshape(ops.stack([first, second], axis=2), (width, -1, size))
+    while half < x.shape[-1]:
+        pairs, of_sums = in_halves(x, half), in_halves(sums, half)
+        marks = None
+        if document is not None:
+            marks = in_halves(document[None], half)[0, :, 0], in_halves(readers[None], half)[0, :, 1]
+        read = product_of_halves(pairs[:, :, 0], taps[:, 1 : 2 * half], half, marks)
+        sums = ops.stack([of_sums[:, :, 0], of_sums[:, :, 1] + read], axis=2)
         half *= 2
-    return sums
+    return ops.reshape(sums, (x.shape[0], -1, x.shape[-1]))
+
+
+def product_of_halves(x: Tensor, taps: Tensor, length: int, marks: tuple[Tensor, Tensor] | None) -> Tensor:
+    """`toeplitz_product`, where `marks` are the documents `(X, S)` of all x and `(X, length)` of what reads them."""
+    if marks is None:
+        return toeplitz_product(x, taps, length)
+    document, readers = marks
+    last = document[:, -1:]
+    return ops.where(readers == last, toeplitz_product(ops.where(document == last, x, 0.0), taps, length), 0.0)
 
 
 def toeplitz_product(x: Tensor, taps: Tensor, length: int) -> Tensor:
@@ -52,7 +59,6 @@ def power_of_two(number: int) -> int:
     return 1 << (number - 1).bit_length()
 
 
-def _halves(x, half):
-    """The earlier and the later halves `(D, X S / (2 half), half)` of all blocks of so many steps."""
-    pairs = ops.reshape(x, (x.shape[0], -1, 2, half))
-    return pairs[:, :, 0], pairs[:, :, 1]
+def in_halves(x: Tensor, half: int) -> Tensor:
+    """The earlier and the later halves of all blocks of `2 half` steps: `(D, X, S)` as `(D, X S / 2 half, 2, half)`."""
+    return ops.reshape(x, (x.shape[0], -1, 2, half))
