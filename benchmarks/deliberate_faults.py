@@ -47,11 +47,11 @@ FAULTS = [
     ),
     Fault(
         "a convolution's reset ignores the mask",
-        "ops/causal_conv.py",
+        "ops/shared/compaction.py",
         "take_steps(ops.logical_and(reset, mask), sources)",
         "take_steps(reset, sources)",
         "numpy",
-        ("tests/ops/test_causal_conv.py",),
+        ("tests/ops/causal_conv/test_causal_conv.py",),
     ),
     Fault(
         "a scan's reset acts one step late",

@@ -23,6 +23,7 @@ from keras_griffin.ops import (
     log_scan,
     rg_lru,
     selective_scan,
+    state_space,
     use_implementation,
 )
 from keras_griffin.ops.block_product import block_product
@@ -76,6 +77,8 @@ CALLS = {
     "rg_lru": Call(rg_lru, (STEPS, STEPS, STEPS, CHANNELS, STATE), (3,)),
     "complex rg_lru": Call(complex_rg_lru, (STEPS, STEPS, STEPS, STEPS, CHANNELS, CHANNELS, STATE, STATE), (4, 5)),
     "selective_scan": Call(selective_scan, (STEPS, STEPS, (D, N), WEIGHTS, WEIGHTS, (B, D, N)), (2,)),
+    "state_space": Call(state_space, (STEPS, (D, N), (D, N), (D, N), (B, D, N)), (1, 2, 3)),
+    "dense state_space": Call(state_space, (STEPS, (D, N, N), (D, N), (D, N), (B, D, N)), (1, 2, 3)),
     "block_product": Call(product, ((FEWEST_ROWS + 1, 4), (2, 2, 3), (2, 3)), (1, 2), ()),
     "linear_cross_entropy": Call(cross_entropy, (STEPS, (4, D)), (1,), ()),
     "local_attention": Call(attention, (HEADS, HEADS, HEADS), (), ("mask",)),

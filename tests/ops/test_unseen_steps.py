@@ -24,6 +24,7 @@ from keras_griffin.ops.local_attention import reference as attention_reference
 from keras_griffin.ops.log_scan.cases import LogCase
 from keras_griffin.ops.rg_lru.cases import UnitCase
 from keras_griffin.ops.selective_scan.cases import SelectiveCase
+from keras_griffin.ops.state_space.cases import SystemCase
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
@@ -92,10 +93,10 @@ def weighted(results, weights):
 
 SCANS = {
     **{"linear_scan": ScanCase, "log_scan": LogCase, "rg_lru": UnitCase, "selective_scan": SelectiveCase},
-    **{"gated_linear_attention": AttentionCase, "delta_rule": DeltaCase},
+    **{"gated_linear_attention": AttentionCase, "delta_rule": DeltaCase, "state_space": SystemCase},
 }
 #: A masked step of these outputs zeros.
-HIDING = ("selective_scan", "gated_linear_attention", "delta_rule")
+HIDING = ("selective_scan", "gated_linear_attention", "delta_rule", "state_space")
 COMPLEX = {"is_complex": True, "reverse": True}
 CALLS = [
     *(("linear_scan", name, COMPLEX) for name in runnable("linear_scan")),
@@ -107,6 +108,7 @@ CALLS = [
     ("selective_scan", explain("selective_scan").chosen, {"share": 0.0}),
     ("delta_rule", "portable", {}),
     *(("gated_linear_attention", "portable", options) for options in ({"by_channel": True}, {"has_angles": True})),
+    *(("state_space", "portable", options) for options in ({}, {"is_dense": True}, {"share": 0.0})),
 ]
 
 
@@ -201,9 +203,11 @@ def definition_of_causal_conv(inputs, kernel, start, rows, weights):
     return (outputs, final), (into_inputs, into_start)
 
 
-def test_causal_conv():
+@pytest.mark.parametrize("taps", [4, 21])
+def test_causal_conv(taps):
     rows = random_rows()
-    inputs, kernel, start = draw(rows, BATCH, LENGTH, WIDTH), draw(rows, 4, WIDTH), draw(rows, BATCH, 3, WIDTH)
+    inputs, kernel = draw(rows, BATCH, LENGTH, WIDTH), draw(rows, taps, WIDTH)
+    start = draw(rows, BATCH, taps - 1, WIDTH)
     weights = draw(rows, *inputs.shape), draw(rows, *start.shape)
     results, gradients = definition_of_causal_conv(inputs, kernel, start, rows, weights)
     spoiled = [rows.spoil_steps(inputs), rows.spoil(start, rows.spoiled_start)]

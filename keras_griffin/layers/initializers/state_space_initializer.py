@@ -1,8 +1,8 @@
 """Initial values of state space models: of the continuous system, and of decays on a ring.
 
 References: Gu et al. 2021 (arXiv 2111.00396), theorem 1, and Gu et al. 2022 (arXiv 2206.11893), section 3.3, for
-HiPPO-LegS; Smith et al. 2022 (arXiv 2208.04933), appendix B.1, for B and C in its eigenvectors; Orvieto et al. 2023
-(arXiv 2303.06349), lemma 3.2, for the ring.
+HiPPO-LegS, and section 4 for diagonal systems; Smith et al. 2022 (arXiv 2208.04933), appendix B.1, for B and C in its
+eigenvectors; Orvieto et al. 2023 (arXiv 2303.06349), lemma 3.2, for the ring.
 """
 
 import math
@@ -43,6 +43,25 @@ def blocks_of_legs(size: int, blocks: int, conjugate_pairs: bool) -> tuple[np.nd
     # The first half has the negative imaginary parts.
     kept = each // 2 if conjugate_pairs else each
     return np.tile(eigenvalues[:kept], blocks), np.kron(np.eye(blocks), vectors[:, :kept])
+
+
+def diagonal_lin(size: int) -> np.ndarray:
+    """S4D-Lin: -1/2 + i pi n for n = 0 .. N / 2 - 1, one of each conjugate pair; complex128 `(N / 2,)`."""
+    return -0.5 + 1j * np.pi * np.arange(size // 2)
+
+
+def diagonal_inv(size: int) -> np.ndarray:
+    """S4D-Inv: -1/2 + i (N / pi) (N / (2 n + 1) - 1), with N the size, not its half; else as `diagonal_lin`."""
+    return -0.5 + 1j * size / np.pi * (size / (2 * np.arange(size // 2) + 1) - 1)
+
+
+def diagonal_legs(size: int) -> np.ndarray:
+    """S4D-LegS: the eigenvalues of `hippo_legs` with positive imaginary parts, ascending; else as `diagonal_lin`."""
+    return hippo_legs(size)[0][-(size // 2) :]
+
+
+#: The first eigenvalues of diagonal systems, by name.
+DIAGONALS = {"lin": diagonal_lin, "inv": diagonal_inv, "legs": diagonal_legs}
 
 
 def ring(low: float, high: float) -> Callable:

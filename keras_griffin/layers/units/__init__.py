@@ -15,6 +15,7 @@ from keras_griffin.layers.units.qrnn import QRNN
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
 from keras_griffin.layers.units.rg_lru import RGLRU
 from keras_griffin.layers.units.rg_lru_cell import RGLRUCell
+from keras_griffin.layers.units.s4d import S4D
 from keras_griffin.layers.units.s5 import S5
 from keras_griffin.layers.units.selective_ssm import SelectiveSSM
 
@@ -27,6 +28,7 @@ UNITS: dict[str, type[RecurrentUnit]] = {
     "min_gru": MinGRU,
     "min_lstm": MinLSTM,
     "lru": LRU,
+    "s4d": S4D,
     "s5": S5,
     "selective_ssm": SelectiveSSM,
 }
@@ -45,6 +47,7 @@ __all__ = [
     "RGLRUCell",
     "RecurrentUnit",
     "RecurrentUnitState",
+    "S4D",
     "S5",
     "SelectiveSSM",
 ]

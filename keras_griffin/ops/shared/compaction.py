@@ -1,8 +1,26 @@
 """Moving masked steps to one end, so that the real steps are contiguous."""
 
+from collections.abc import Callable
+
 from keras import ops
 
 from keras_griffin.shapes import Tensor
+
+
+def on_real_steps(
+    function: Callable, inputs: Tensor, reset: Tensor | None, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """`function(inputs, reset, real) -> (outputs, final)` of `(B, T, D)` and `(B, T)`, its outputs zero where masked.
+
+    The function finds the real steps at the front, `real (B, 1)` int32 of them; without a mask `real` is None.
+    """
+    if mask is None:
+        return function(inputs, reset, None)
+    sources, places = real_steps_first(mask)
+    inputs = take_steps(ops.where(mask[..., None], inputs, 0), sources)
+    reset = None if reset is None else take_steps(ops.logical_and(reset, mask), sources)
+    outputs, final = function(inputs, reset, ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True))
+    return ops.where(mask[..., None], take_steps(outputs, places), 0), final
 
 
 def real_steps_first(mask: Tensor) -> tuple[Tensor, Tensor]:

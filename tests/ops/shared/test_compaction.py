@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops.shared.compaction import real_steps_first, real_steps_last, take_steps
+from keras_griffin.ops.shared.compaction import on_real_steps, real_steps_first, real_steps_last, take_steps
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
@@ -50,3 +50,21 @@ def test_the_gradient_goes_back_to_where_a_step_came_from():
 
     _, [gradient] = value_and_gradient(loss, X)
     assert_close(_moved(gradient, True), weights, "float32")
+
+
+def test_a_function_of_real_steps():
+    """Counting steps: a masked one has no number, and none is counted or read."""
+    seen = []
+
+    def count(x, reset, real):
+        seen.append((x, reset, real))
+        return ops.cumsum(ops.ones_like(x), axis=1), real
+
+    x, reset = np.where(MASK[..., None], X[:, :, 0], np.nan), np.ones_like(MASK)
+    outputs, last = on_real_steps(count, *map(ops.convert_to_tensor, (x, reset, MASK)))
+    np.testing.assert_array_equal(as_array(outputs)[..., 0], np.where(MASK, np.cumsum(MASK, axis=1), 0))
+    np.testing.assert_array_equal(as_array(last)[:, 0], MASK.sum(1))
+    (given, resets, _), *_ = seen
+    assert np.isfinite(as_array(given)).all()
+    np.testing.assert_array_equal(as_array(resets), _moved(MASK, True))
+    assert on_real_steps(count, x, None, None)[1] is None and seen[1][0] is x

@@ -82,14 +82,14 @@ def _gradients(arguments, weights, state_weights, reset, mask, dtype="float32"):
     return value_and_gradient(loss, *arguments)[1]
 
 
-def _weights():
+def _weights(taps=TAPS):
     generator = np.random.default_rng(2)
-    shapes = ((BATCH, LENGTH, WIDTH), (BATCH, TAPS - 1, WIDTH))
+    shapes = ((BATCH, LENGTH, WIDTH), (BATCH, taps - 1, WIDTH))
     return [generator.normal(size=shape).astype("float32") for shape in shapes]
 
 
 @pytest.mark.parametrize("flags", FLAGS)
-@pytest.mark.parametrize(("length", "taps"), [(65, 4), (7, 4), (1, 4), (7, 1)])
+@pytest.mark.parametrize(("length", "taps"), [(65, 4), (7, 4), (1, 4), (7, 1), (1, 40)])
 def test_values(length, taps, flags):
     arguments, flags = _arguments(length, taps), _flags(flags, length)
     for actual, expected in zip(causal_conv(*arguments, **flags), _expected(*arguments, **flags), strict=True):
@@ -112,6 +112,25 @@ def test_the_state_keeps_its_own_dtype():
     assert keras.backend.standardize_dtype(final_state.dtype) == "float32"
 
 
+@pytest.mark.parametrize("flags", ["neither", "both"])
+@pytest.mark.parametrize(("length", "taps"), [(65, 17), (300, 136), (7, 256)])
+def test_many_taps(length, taps, flags):
+    """K = 16 + 1; K = 128 + 8 in several blocks, by Fourier transforms; and K far longer than the row."""
+    arguments, flags = _arguments(length, taps), _flags(flags, length)
+    for actual, expected in zip(causal_conv(*arguments, **flags), _expected(*arguments, **flags), strict=True):
+        assert_close(actual, expected, factor=0.1)
+
+
+def test_a_number_that_no_tap_reaches_leaves_no_trace():
+    """Steps up to 100 are out of reach of steps from 236 on, though their blocks meet in transforms."""
+    inputs, *others = _arguments(300, 136)
+    expected, _ = _expected(inputs, *others)
+    inputs[:, :101] = np.nan
+    outputs = as_array(causal_conv(inputs, *others)[0])
+    assert_close(outputs[:, 236:], expected[:, 236:], "float32")
+    assert np.isnan(outputs[:, 235]).all()
+
+
 def test_without_bias_and_state_there_are_zeros():
     inputs, kernel, bias, initial_state = _arguments(7)
     actual = causal_conv(inputs, kernel)
@@ -119,9 +138,10 @@ def test_without_bias_and_state_there_are_zeros():
         assert_close(one, expected)
 
 
+@pytest.mark.parametrize("taps", [TAPS, 40])
 @pytest.mark.parametrize("flags", ["neither", "both"])
-def test_no_steps_leave_the_state(flags):
-    arguments = _arguments(0)
+def test_no_steps_leave_the_state(flags, taps):
+    arguments = _arguments(0, taps)
     flags = {name: None if flags == "neither" else np.zeros((BATCH, 0), bool) for name in ("reset", "mask")}
     outputs, final_state = causal_conv(*arguments, **flags)
     assert tuple(outputs.shape) == (BATCH, 0, WIDTH)
@@ -160,22 +180,28 @@ def test_a_step_sees_no_later_step():
 
 @pytest.mark.trainable
 @pytest.mark.parametrize(
-    ("flags", "dtype"), [*((flags, "float32") for flags in FLAGS), ("neither", "bfloat16"), ("both", "bfloat16")]
+    ("flags", "dtype", "taps"),
+    [
+        *((flags, "float32", TAPS) for flags in FLAGS),
+        *((flags, "bfloat16", TAPS) for flags in ("neither", "both")),
+        *((flags, "float32", 136) for flags in ("neither", "both")),
+    ],
 )
-def test_gradients(flags, dtype):
-    arguments, flags, weights = _arguments(dtype=dtype), _flags(flags), _weights()
+def test_gradients(flags, dtype, taps):
+    arguments, flags, weights = _arguments(taps=taps, dtype=dtype), _flags(flags), _weights(taps)
     actual = _gradients(arguments, *weights, **flags, dtype=dtype)
     for one, expected in zip(actual, _expected_gradients(*weights, *arguments, **flags), strict=True):
         assert_close(one, expected, dtype)
 
 
-def test_in_a_functional_model_of_any_length():
-    (inputs, kernel, bias, initial_state), flags = _arguments(7), _flags("both", 7)
-    symbols = [keras.Input((None, WIDTH)), keras.Input((TAPS - 1, WIDTH))]
+@pytest.mark.parametrize("taps", [TAPS, 24])
+def test_in_a_functional_model_of_any_length(taps):
+    (inputs, kernel, bias, initial_state), flags = _arguments(7, taps), _flags("both", 7)
+    symbols = [keras.Input((None, WIDTH)), keras.Input((taps - 1, WIDTH))]
     symbols += [keras.Input((None,), dtype="bool"), keras.Input((None,), dtype="bool")]
     outputs, final_state = causal_conv(symbols[0], kernel, bias, symbols[1], reset=symbols[2], mask=symbols[3])
     assert outputs.shape == (None, None, WIDTH)
-    assert final_state.shape == (None, TAPS - 1, WIDTH)
+    assert final_state.shape == (None, taps - 1, WIDTH)
     model = keras.Model(symbols, [outputs, final_state])
     expected = _expected(inputs, kernel, bias, initial_state, **flags)
     for one, other in zip(model([inputs, initial_state, flags["reset"], flags["mask"]]), expected, strict=True):

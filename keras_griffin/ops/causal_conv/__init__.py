@@ -3,12 +3,16 @@
 import keras
 from keras import ops
 
+from keras_griffin.ops.causal_conv.many_taps import sum_of_many_taps
 from keras_griffin.ops.scale_channels import scale_channels
 from keras_griffin.ops.shared.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
-from keras_griffin.ops.shared.compaction import real_steps_first, take_steps
+from keras_griffin.ops.shared.compaction import on_real_steps, take_steps
 from keras_griffin.ops.shared.padding import padded_steps
 from keras_griffin.ops.shared.time_axis import divided_rule
 from keras_griffin.shapes import Tensor
+
+#: The most taps that are summed one after the other.
+FEW = 16
 
 
 def causal_conv(
@@ -36,7 +40,9 @@ def causal_conv(
         (outputs, final_state): `(B, T, D)` in the dtype of `inputs`, and `(B, K - 1, D)` in that of `initial_state`
         (of `inputs` if there is none): the newest inputs, zeros in place of those before the last reset.
 
-    Precision: products and sums in float32, or in float64 for float64 `inputs`, rounded once.
+    Precision: products and sums in float32, or in float64 for float64 `inputs`, rounded once. More than 16 taps are
+    multiplied by Fourier transforms of up to 2 K steps, in time O(T log^2 K), and still exactly: a number that no tap
+    of a step reaches leaves no trace in its output, not even NaN.
 
     Raises:
         ValueError: the shapes do not fit, a dtype is not floating, or `reset` or `mask` is not boolean.
@@ -88,18 +94,12 @@ def _check(inputs, kernel, bias, initial_state, reset, mask):
 
 
 def _causal_conv(inputs, kernel, bias, initial_state, reset, mask):
-    if mask is None:
-        return _convolve(inputs, kernel, bias, initial_state, reset)
     # With the real steps at the front, no tap meets a masked one.
-    sources, places = real_steps_first(mask)
-    inputs = take_steps(ops.where(mask[..., None], inputs, 0), sources)
-    reset = None if reset is None else take_steps(ops.logical_and(reset, mask), sources)
-    real = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True)
-    outputs, final_state = _convolve(inputs, kernel, bias, initial_state, reset, real)
-    return ops.where(mask[..., None], take_steps(outputs, places), 0), final_state
+    function = lambda *steps: _convolve(kernel, bias, initial_state, *steps)  # noqa: E731
+    return on_real_steps(function, inputs, reset, mask)
 
 
-def _convolve(inputs, kernel, bias, initial_state, reset, real=None):
+def _convolve(kernel, bias, initial_state, inputs, reset, real):
     """The convolution of the first `real` `(B, 1)` steps of each row, all if None; the other outputs are undefined."""
     taps = kernel.shape[0]
     dtype = keras.backend.standardize_dtype(inputs.dtype)
@@ -122,9 +122,15 @@ def _convolve(inputs, kernel, bias, initial_state, reset, real=None):
 
 def _sum_of_taps(history, document, kernel):
     taps = kernel.shape[0]
-    if history.shape[1] == taps and document is None:
+    if history.shape[1] == taps and (document is None or taps > FEW):
         # A single step, as in decoding.
+        if document is not None:
+            history = ops.where((document == document[:, -1:])[..., None], history, 0)
         return ops.sum(history * kernel, axis=1, keepdims=True)
+    if taps > FEW:
+        if 0 in history.shape or history.shape[1] == taps - 1:
+            return history[:, taps - 1 :] * kernel[:1]
+        return sum_of_many_taps(history, document, kernel)
     outputs = scale_channels(history[:, taps - 1 :], kernel[taps - 1])
     for tap in range(taps - 1):
         # It ends before the end of the history, by as many steps as the tap looks back.

@@ -1,0 +1,150 @@
+"""The systems of `state_space`, diagonal and dense: what a chunk of steps needs of one, and how it carries states."""
+
+from typing import NamedTuple
+
+from keras import ops
+
+from keras_griffin.ops.linear_scan import linear_scan
+from keras_griffin.shapes import Tensor
+
+
+class Chunk(NamedTuple):
+    """What S steps of a system read and write at once."""
+
+    kernel: Tensor  # c A^i b, `(D, S)`
+    reading: Tensor  # c A^(i+1), `(D, N, S)`
+    writing: Tensor  # A^(S-1-i) b, `(D, S, N)`
+
+
+class DiagonalSystem(NamedTuple):
+    """A multiplies the pairs of numbers n and n + N / 2, as complex ones, by exp(a_n + i a_{n + N / 2})."""
+
+    input_weights: Tensor  # b, `(D, N)`
+    output_weights: Tensor  # c, `(D, N)`
+    rates: Tensor  # a, `(D, N)`
+
+    def chunk(self, size: int) -> Chunk:
+        """For chunks of `size` steps."""
+        steps = ops.arange(size, dtype=self.rates.dtype)
+        c, d = _halves(ops.expand_dims(self.output_weights, -1), 1)
+        p, q = self._powers(steps + 1.0)
+        reading = ops.concatenate([c * p + d * q, d * p - c * q], axis=1)
+        b = ops.expand_dims(self.input_weights, -1)
+        writing = _turned(b, self._powers(float(size - 1) - steps), 1)
+        return _chunk(self, reading, ops.swapaxes(writing, 1, 2))
+
+    def carried(self, states: Tensor, steps: Tensor, most: int) -> Tensor:
+        """A^steps h for `states (B, D, N)` and `steps (B, 1)` int32, below `most`."""
+        powers = self._powers(ops.cast(steps[:, 0], states.dtype))
+        return _turned(states, [ops.transpose(part, (2, 0, 1)) for part in powers], 2)
+
+    def after_chunks(self, size: int, entering: Tensor, start: Tensor, forgets: Tensor | None) -> Tensor:
+        """The states after M chunks, `(B, M, D, N)`, from what enters in each; `forgets (B, M)` where it forgets."""
+        batch_size, chunks, width, numbers = ops.shape(entering)
+        pairs = width * numbers // 2
+        # One scan of all pairs.
+        entering = [ops.reshape(x, (batch_size, chunks, pairs)) for x in _halves(entering, 3)]
+        start = [ops.reshape(x, (batch_size, pairs)) for x in _halves(start, 2)]
+        powers = self._powers(ops.full((1,), size, self.rates.dtype))
+        decay = [ops.broadcast_to(ops.reshape(x, (pairs,)), (batch_size, chunks, pairs)) for x in powers]
+        states, _ = linear_scan(tuple(decay), tuple(entering), tuple(start), reset=forgets)
+        states = [ops.reshape(x, (batch_size, chunks, width, numbers // 2)) for x in states]
+        return ops.concatenate(states, axis=-1)
+
+    def _powers(self, exponents):
+        """Real and imaginary parts of A^e, `(D, N / 2, S)`, for `e (S,)` up to 64."""
+        size, phase = _halves(ops.expand_dims(self.rates, -1), 1)
+        # The products of a phase of few bits are exact; those of the whole phase would be rounded to 1e-5 radians.
+        coarse = ops.stop_gradient(ops.round(phase * 2048.0) / 2048.0)
+        angle, rest = coarse * exponents, (phase - coarse) * exponents
+        a, b, c, d = ops.cos(angle), ops.sin(angle), ops.cos(rest), ops.sin(rest)
+        absolute = ops.exp(size * exponents)
+        return absolute * (a * c - b * d), absolute * (a * d + b * c)
+
+
+class DenseSystem(NamedTuple):
+    """A is any matrix for each channel."""
+
+    input_weights: Tensor  # b, `(D, N)`
+    output_weights: Tensor  # c, `(D, N)`
+    transition: Tensor  # A, `(D, N, N)`
+
+    def chunk(self, size: int) -> Chunk:
+        """For chunks of `size` steps, a power of two, by doubling."""
+        power, reading = self.transition, self.output_weights[:, None] @ self.transition
+        writing = self.input_weights[:, None]
+        for _ in range(size.bit_length() - 1):
+            reading = ops.concatenate([reading, reading @ power], axis=1)
+            writing = ops.concatenate([writing @ ops.swapaxes(power, 1, 2), writing], axis=1)
+            power = power @ power
+        return _chunk(self, ops.swapaxes(reading, 1, 2), writing)
+
+    def carried(self, states: Tensor, steps: Tensor, most: int) -> Tensor:
+        """A^steps h for `states (B, D, N)` and `steps (B, 1)` int32, below `most`, a power of two."""
+        power, bit = self.transition, 1
+        while bit < most:
+            has_bit = ops.expand_dims(steps // bit % 2 == 1, -1)
+            states = ops.where(has_bit, _applied(power, ops.expand_dims(states, 1))[:, 0], states)
+            power, bit = power @ power, 2 * bit
+        return states
+
+    def after_chunks(self, size: int, entering: Tensor, start: Tensor, forgets: Tensor | None) -> Tensor:
+        """The states after M chunks, `(B, M, D, N)`, from what enters in each; `forgets (B, M)` where it forgets.
+
+        In log M rounds: after round k, each has the 2^k chunks before it.
+        """
+        power, chunks = self.transition, ops.shape(entering)[1]
+        for _ in range(size.bit_length() - 1):
+            power = power @ power
+        first = ops.expand_dims(start, 1)
+        if forgets is not None:
+            first = ops.where(ops.reshape(forgets[:, :1], (-1, 1, 1, 1)), 0.0, first)
+        states = ops.concatenate([entering[:, :1] + _applied(power, first), entering[:, 1:]], axis=1)
+        places = ops.reshape(ops.arange(chunks, dtype="int32"), (1, -1, 1, 1))
+        unseen = ops.zeros_like(places[..., 0, 0], "bool") if forgets is None else forgets
+
+        def take_in(distance, power, states, unseen):
+            # Whether the chunks in between forget, or there are none before.
+            hidden = ops.logical_or(unseen, places[..., 0, 0] < distance)
+            before = ops.where(hidden[..., None, None], 0.0, ops.roll(states, distance, axis=1))
+            further = ops.logical_or(hidden, ops.roll(unseen, distance, axis=1))
+            return 2 * distance, power @ power, states + _applied(power, before), further
+
+        carried = (1, power, states, unseen)
+        if isinstance(chunks, int):
+            while carried[0] < chunks:
+                carried = take_in(*carried)
+        else:
+            most = 1 + ops.sum(ops.cast(2 ** ops.arange(31, dtype="int32") < chunks, "int32"))
+            carried = ops.while_loop(lambda distance, *_: distance < chunks, take_in, carried, maximum_iterations=most)
+        return carried[2]
+
+
+System = DiagonalSystem | DenseSystem
+
+
+def _chunk(system, reading, writing):
+    """With the kernel c b, c A b .."""
+    first = ops.sum(system.output_weights * system.input_weights, axis=1, keepdims=True)
+    later = ops.sum(reading[..., :-1] * ops.expand_dims(system.input_weights, -1), axis=1)
+    return Chunk(ops.concatenate([first, later], axis=1), reading, writing)
+
+
+def _halves(x, axis):
+    """The first and the second half of an axis."""
+    half = x.shape[axis] // 2
+    index = (slice(None),) * axis
+    return x[(*index, slice(half))], x[(*index, slice(half, None))]
+
+
+def _turned(x, powers, axis):
+    """The pairs of numbers along an axis, times complex numbers."""
+    (a, b), (p, q) = _halves(x, axis), powers
+    return ops.concatenate([p * a - q * b, q * a + p * b], axis=axis)
+
+
+def _applied(power, states):
+    """A h for `power (D, N, N)` and `states (B, M, D, N)`."""
+    batch_size, chunks, width, numbers = ops.shape(states)
+    rows = ops.reshape(ops.transpose(states, (2, 0, 1, 3)), (width, -1, numbers)) @ ops.swapaxes(power, 1, 2)
+    return ops.transpose(ops.reshape(rows, (width, batch_size, chunks, numbers)), (1, 2, 0, 3))
