@@ -8,10 +8,14 @@ from typing import Any
 
 from keras_griffin.layers import UNITS, Mixer
 from keras_griffin.mixers.aft import AFT
+from keras_griffin.mixers.gate_loop import GateLoop
 from keras_griffin.mixers.global_mqa import GlobalMQA
 from keras_griffin.mixers.local_mqa import LocalMQA
 from keras_griffin.mixers.mamba import Mamba
 from keras_griffin.mixers.matrix_state.gated_delta_net import GatedDeltaNet
+from keras_griffin.mixers.matrix_state.gated_linear_attention import GatedLinearAttention
+from keras_griffin.mixers.matrix_state.linear_attention import LinearAttention
+from keras_griffin.mixers.matrix_state.retention import Retention
 from keras_griffin.mixers.recurrent_block import RecurrentBlock
 from keras_griffin.mixers.rwkv4 import RWKV4, RWKV4Channel
 from keras_griffin.mixers.unit_block import UnitBlock
@@ -26,6 +30,10 @@ MIXERS: dict[str, type[Mixer]] = {
     "rwkv4": RWKV4,
     "rwkv4_channel": RWKV4Channel,
     "gated_delta_net": GatedDeltaNet,
+    "linear_attention": LinearAttention,
+    "retention": Retention,
+    "gate_loop": GateLoop,
+    "gated_linear_attention": GatedLinearAttention,
 }
 """The mixers by their names in `GriffinConfig.block_pattern`, beside the units' names; see `find_mixer`."""
 
@@ -49,12 +57,16 @@ __all__ = [
     "AFT",
     "MIXERS",
     "GatedDeltaNet",
+    "GateLoop",
+    "GatedLinearAttention",
     "GlobalMQA",
+    "LinearAttention",
     "LocalMQA",
     "Mamba",
     "RWKV4",
     "RWKV4Channel",
     "RecurrentBlock",
+    "Retention",
     "UnitBlock",
 ]
 __dir__ = __all__.copy

@@ -36,10 +36,11 @@ WRONG = {
     layers.SequenceLayer: [None, "recurrent", keras.layers.Dense(4), mixers.RecurrentBlock],
     **{int: NO_COUNT, float: NO_POSITIVE, str: NO_NAME, bool: [0, 1, "False", None, [True]]},
 }
-#: A block may have no MLP, and layers are counted from 0.
+#: A block may have no MLP, layers are counted from 0, and a norm may do without an epsilon.
 MAY_BE_ZERO = {
     *((layers.ResidualBlock, "hidden_width"), (GriffinConfig, "mlp_width"), (layers.CGLRU, "maximum_phase")),
     *((kind, "layer") for kind in (mixers.RWKV4, mixers.RWKV4Channel)),
+    *((kind, "epsilon") for kind in (mixers.LinearAttention, mixers.Retention, mixers.GatedLinearAttention)),
 }
 #: Keras's own, and what Keras checks.
 OF_KERAS = {"self", "kwargs", "name", "dtype", "trainable", "quantization_config", "seed"}

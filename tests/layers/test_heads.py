@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_griffin.layers.heads import merge_heads, rms_normalised, split_heads
+from keras_griffin.layers.heads import merge_heads, number_of_heads, rms_normalised, split_heads
+from keras_griffin.mixers import Retention
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 
@@ -16,8 +17,26 @@ def test_heads():
     np.testing.assert_array_equal(as_array(merge_heads(heads)), X)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_norms(dtype):
-    x = X.astype(dtype)
-    expected = x / np.sqrt((x.astype("float64") ** 2).mean(-1, keepdims=True) + 0.25)
-    assert_close(rms_normalised(x, 0.25), expected, "float32")
+def test_norms():
+    for x in (X, X.astype("float16")):
+        expected = x / np.sqrt((x.astype("float64") ** 2).mean(-1, keepdims=True) + 0.25)
+        assert_close(rms_normalised(x, 0.25), expected, "float32")
+    np.testing.assert_array_equal(as_array(rms_normalised(0.0 * X, 0.0)), 0.0)
+
+
+@pytest.mark.any_backend
+def test_numbers_of_heads():
+    for width, channels, multiple, count in ((1024, 64, 1, 16), (1024, 256, 2, 4), (2560, 256, 2, 10), (48, 256, 2, 4)):
+        assert number_of_heads("Mixer", None, width, channels, multiple) == count
+    # The next lower number that divides.
+    assert number_of_heads("Mixer", None, 12, 64) == 4 and number_of_heads("Mixer", None, 12, 64, 2) == 3
+    assert number_of_heads("Mixer", 2, 12, 64) == 2
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(("num_heads", "width"), [(4, 12), (None, 9)])
+def test_heads_that_do_not_fit_are_refused(num_heads, width):
+    """By every `MatrixMixer` when it is built."""
+    rule = "num_heads must divide the width into heads of a multiple of 2 channels"
+    with pytest.raises(ValueError, match=f"^Retention: {rule}. Got num_heads {num_heads} and width {width}.$"):
+        Retention(num_heads).build((None, None, width))

@@ -38,6 +38,10 @@ SETS = {
     "aft": "query key value output_projection | | |",
     "rwkv4": "key value receptance output_projection | | | mix_key mix_value mix_receptance log_rate first",
     "rwkv4_channel": "key value receptance | | | mix_key mix_receptance",
+    "linear_attention": "query key value output_projection | | |",
+    "retention": "query key value gate output_projection | | |",
+    "gate_loop": "query key value gate size+ phase+ output_projection | | |",
+    "gated_linear_attention": "query key value gate to_rank decay+ output_projection | | |",
     "rg_lru": f"output_projection+ | | | rg_lru/decay_parameter {_GATES.format('rg_lru')}",
     "cg_lru": f"output_projection+ | | | cg_lru/decay_parameter cg_lru/phase {_GATES.format('cg_lru')}",
     "qrnn": "qrnn/candidate+ qrnn/forget_gate+ qrnn/output_gate+ output_projection+ | | |",
@@ -128,7 +132,7 @@ def test_packed_documents_are_isolated(model):
     outputs = packed.predict_on_batch({"token_ids": TOKENS, "segment_ids": segments})
     alone = np.stack([np.roll(TOKENS[0], -6), np.roll(TOKENS[1], -3)])
     expected = as_array(forward(alone))
-    # Seventeen layers round one after the other.
+    # As many layers as there are mixers round one after the other.
     assert_close(outputs[0, 6:], expected[0, :6], factor=10)
     assert_close(outputs[1, 3:11], expected[1, :8], factor=10)
 
