@@ -9,6 +9,7 @@ from typing import Any
 from keras_griffin.layers import UNITS, Mixer
 from keras_griffin.mixers.aft import AFT
 from keras_griffin.mixers.global_mqa import GlobalMQA
+from keras_griffin.mixers.hyena import Hyena
 from keras_griffin.mixers.local_mqa import LocalMQA
 from keras_griffin.mixers.mamba import Mamba
 from keras_griffin.mixers.recurrent_block import RecurrentBlock
@@ -21,6 +22,7 @@ MIXERS: dict[str, type[Mixer]] = {
     "local_mqa": LocalMQA,
     "global_mqa": GlobalMQA,
     "mamba": Mamba,
+    "hyena": Hyena,
     "aft": AFT,
     "rwkv4": RWKV4,
     "rwkv4_channel": RWKV4Channel,
@@ -47,6 +49,7 @@ __all__ = [
     "AFT",
     "MIXERS",
     "GlobalMQA",
+    "Hyena",
     "LocalMQA",
     "Mamba",
     "RWKV4",
