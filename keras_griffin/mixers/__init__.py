@@ -10,6 +10,7 @@ from keras_griffin.layers import UNITS, Mixer
 from keras_griffin.mixers.aft import AFT
 from keras_griffin.mixers.gate_loop import GateLoop
 from keras_griffin.mixers.global_mqa import GlobalMQA
+from keras_griffin.mixers.hyena import Hyena
 from keras_griffin.mixers.local_mqa import LocalMQA
 from keras_griffin.mixers.mamba import Mamba
 from keras_griffin.mixers.matrix_state.gated_delta_net import GatedDeltaNet
@@ -26,6 +27,7 @@ MIXERS: dict[str, type[Mixer]] = {
     "local_mqa": LocalMQA,
     "global_mqa": GlobalMQA,
     "mamba": Mamba,
+    "hyena": Hyena,
     "aft": AFT,
     "rwkv4": RWKV4,
     "rwkv4_channel": RWKV4Channel,
@@ -61,6 +63,7 @@ __all__ = [
     "GatedLinearAttention",
     "GlobalMQA",
     "LinearAttention",
+    "Hyena",
     "LocalMQA",
     "Mamba",
     "RWKV4",

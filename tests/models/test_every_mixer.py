@@ -35,6 +35,10 @@ SETS = {
     "global_mqa": _ATTENTION,
     "mamba": "input_projection gate output_projection ssm/selection ssm/step+ | conv/kernel | ssm/dynamics/log_rates "
     "| conv/bias ssm/feedthrough",
+    "hyena": "input_projection+ output_projection+ | conv/kernel | | conv/bias skip filter/frequency "
+    + " ".join(f"filter/kernel_{index}" for index in range(4))
+    + " "
+    + " ".join(f"filter/bias_{index}" for index in range(3)),
     "aft": "query key value output_projection | | |",
     "rwkv4": "key value receptance output_projection | | | mix_key mix_value mix_receptance log_rate first",
     "rwkv4_channel": "key value receptance | | | mix_key mix_receptance",
