@@ -54,7 +54,7 @@ LACKING = {
     *("signal.SIGALRM", "signal.SIGHUP", "signal.SIGKILL", "signal.SIGUSR1", "signal.pthread_kill", "time.tzset"),
 }
 #: Folders of `ops` that are no op.
-WITHOUT_OPS = ("recurrence", "shared")
+WITHOUT_OPS = ("chunked", "recurrence", "shared")
 
 
 class Source:

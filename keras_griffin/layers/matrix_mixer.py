@@ -73,6 +73,10 @@ class MatrixMixer(ScaledMixer):
         count, key, value = cls.heads_of(width, cls.with_defaults(arguments).num_heads)
         return {"matrix": StateSpec((count, key, value), "float32")}
 
+    @classmethod
+    def reach_of(cls, **arguments: Any) -> int:
+        return 0
+
     def build(self, inputs_shape):
         self.heads = self.heads_of(inputs_shape[-1], self.num_heads)
         super().build(inputs_shape)
