@@ -11,6 +11,8 @@ from keras_griffin.mixers.aft import AFT
 from keras_griffin.mixers.global_mqa import GlobalMQA
 from keras_griffin.mixers.local_mqa import LocalMQA
 from keras_griffin.mixers.mamba import Mamba
+from keras_griffin.mixers.matrix_state.mamba2 import Mamba2
+from keras_griffin.mixers.matrix_state.mlstm import MLSTM
 from keras_griffin.mixers.recurrent_block import RecurrentBlock
 from keras_griffin.mixers.rwkv4 import RWKV4, RWKV4Channel
 from keras_griffin.mixers.unit_block import UnitBlock
@@ -21,6 +23,8 @@ MIXERS: dict[str, type[Mixer]] = {
     "local_mqa": LocalMQA,
     "global_mqa": GlobalMQA,
     "mamba": Mamba,
+    "mamba2": Mamba2,
+    "mlstm": MLSTM,
     "aft": AFT,
     "rwkv4": RWKV4,
     "rwkv4_channel": RWKV4Channel,
@@ -46,9 +50,11 @@ def mixer_names() -> tuple[str, ...]:
 __all__ = [
     "AFT",
     "MIXERS",
+    "MLSTM",
     "GlobalMQA",
     "LocalMQA",
     "Mamba",
+    "Mamba2",
     "RWKV4",
     "RWKV4Channel",
     "RecurrentBlock",

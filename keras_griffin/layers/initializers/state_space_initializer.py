@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_griffin.layers.base.configured import range_rule
+from keras_griffin.layers.base.initialization import random_initializer
 from keras_griffin.shapes import Tensor
 
 #: The rule for the range of a system's steps.
@@ -119,6 +120,33 @@ class LogRates(keras.layers.Layer):
     def rates(self) -> Tensor:
         """A = -exp(log A), negative, float32."""
         return -ops.exp(ops.cast(self.log_rates, "float32"))
+
+
+class HeadDynamics(keras.layers.Layer):
+    """Steps and decays by head: s = softplus(x + step_bias), decay exp(s A), with A = -exp(log A).
+
+    At the start -A is uniform between two ends, and s, for x = 0, between 0.001 and 0.1, uniform in its logarithm. A
+    layer of its own, as `LogRates` is.
+    """
+
+    def __init__(self, low: float, high: float, **kwargs):
+        super().__init__(**kwargs)
+        self.low, self.high = low, high
+
+    def build(self, inputs_shape):
+        """Create the weights, `(N,)` for N heads."""
+        for name, initializer in (("log_rates", self._rates), ("step_bias", inverse_softplus_of_steps(0.001, 0.1))):
+            initializer = random_initializer(initializer)
+            setattr(self, name, self.add_weight(inputs_shape[-1:], initializer, name=name, autocast=False))
+
+    def _rates(self, shape, dtype=None):
+        return ops.cast(ops.log(self.low + (self.high - self.low) * _uniform(shape)), dtype)
+
+    def steps_and_log_decays(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """s and s A for x `(B, T, N)`, in float32."""
+        inputs, log_rates, bias = (ops.cast(x, "float32") for x in (inputs, self.log_rates, self.step_bias))
+        steps = ops.softplus(inputs + bias)
+        return steps, -ops.exp(log_rates) * steps
 
 
 def _uniform(shape):
