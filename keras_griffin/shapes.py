@@ -44,3 +44,11 @@ class RecurrentOptions(LayerOptions, total=False):
     return_state: bool
     go_backwards: bool
     stateful: bool
+
+
+class ExpandedMixerOptions(LayerOptions, total=False):
+    """The options of `keras_griffin.layers.base.mixer.ExpandedMixer`, which its subclasses take by name."""
+
+    expand: int
+    conv_kernel_size: int
+    output_variance_scale: float

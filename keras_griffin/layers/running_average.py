@@ -20,6 +20,21 @@ class RunningAverage(NamedTuple):
     log_weight: Tensor
 
 
+def log_shares(
+    log_decay: Tensor, keys: Tensor, start: Tensor, reset: Tensor | None, mask: Tensor | None
+) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor]:
+    """L after and before each step, and the last; and the logarithms of the shares of the past and the step in L.
+
+    L_t = log(exp(L_{t-1} + d_t) + exp(k_t))
+    g_t = exp(L_{t-1} + d_t - L_t) = sigmoid(L_{t-1} + d_t - k_t)
+    """
+    log_weights, last = log_scan(log_decay, keys, start, reset=reset, mask=mask)
+    before = states_before(log_weights, start, reset, NOTHING)
+    # The difference of two L would have a rounding error of their size, however slow the decay.
+    odds = before + log_decay - keys
+    return (log_weights, before, last), ops.log_sigmoid(odds), ops.log_sigmoid(-odds)
+
+
 def running_average(
     log_decay: Tensor,
     keys: Tensor,
@@ -36,11 +51,7 @@ def running_average(
     No exponential is of a positive number, and s is a convex combination of values, so nothing overflows. d, k and v
     are `(B, T, D)` float32.
     """
-    log_weights, last_weight = log_scan(log_decay, keys, start.log_weight, reset=reset, mask=mask)
-    before = states_before(log_weights, start.log_weight, reset, NOTHING)
-    share = ops.exp(before + log_decay - log_weights)
-    # At a masked step the key may be larger than the weight that is kept.
-    entering = ops.exp(ops.minimum(keys - log_weights, 0.0)) * values
-    averages, last = linear_scan(share, entering, start.average, reset=reset, mask=mask)
+    (log_weights, before, last_weight), past, present = log_shares(log_decay, keys, start.log_weight, reset, mask)
+    averages, last = linear_scan(ops.exp(past), ops.exp(present) * values, start.average, reset=reset, mask=mask)
     earlier = RunningAverage(states_before(averages, start.average, reset), before)
     return RunningAverage(averages, log_weights), earlier, RunningAverage(last, last_weight)

@@ -16,6 +16,8 @@ from keras_griffin.mixers.mamba import Mamba
 from keras_griffin.mixers.matrix_state.gated_delta_net import GatedDeltaNet
 from keras_griffin.mixers.matrix_state.gated_linear_attention import GatedLinearAttention
 from keras_griffin.mixers.matrix_state.linear_attention import LinearAttention
+from keras_griffin.mixers.matrix_state.mamba2 import Mamba2
+from keras_griffin.mixers.matrix_state.mlstm import MLSTM
 from keras_griffin.mixers.matrix_state.retention import Retention
 from keras_griffin.mixers.recurrent_block import RecurrentBlock
 from keras_griffin.mixers.rwkv4 import RWKV4, RWKV4Channel
@@ -28,6 +30,8 @@ MIXERS: dict[str, type[Mixer]] = {
     "global_mqa": GlobalMQA,
     "mamba": Mamba,
     "hyena": Hyena,
+    "mamba2": Mamba2,
+    "mlstm": MLSTM,
     "aft": AFT,
     "rwkv4": RWKV4,
     "rwkv4_channel": RWKV4Channel,
@@ -61,11 +65,13 @@ __all__ = [
     "GatedDeltaNet",
     "GateLoop",
     "GatedLinearAttention",
+    "MLSTM",
     "GlobalMQA",
     "LinearAttention",
     "Hyena",
     "LocalMQA",
     "Mamba",
+    "Mamba2",
     "RWKV4",
     "RWKV4Channel",
     "RecurrentBlock",

@@ -8,10 +8,10 @@ from keras import ops
 
 from keras_griffin.checks import COUNT, POSITIVE
 from keras_griffin.layers import Mixer, SelectiveSSM, StateSpec, TemporalConv1D, Weight, dense_weights, project
-from keras_griffin.layers.base.initialization import scaled
+from keras_griffin.layers.base.initialization import UNIFORM, scaled
 from keras_griffin.layers.base.weights import within
 from keras_griffin.layers.temporal_conv import TemporalConvState
-from keras_griffin.layers.units.selective_ssm import UNIFORM, SelectiveSSMState, default_rank
+from keras_griffin.layers.units.selective_ssm import SelectiveSSMState, default_rank
 from keras_griffin.shapes import LayerOptions, Tensor
 
 

@@ -26,8 +26,8 @@ _ATTENTION = "query key value output_projection+ | | |"
 _LSTM_GATES = "forget_gate", "input_gate", "output_gate", "candidate"
 _OF_LS_LSTM = " ".join(f"ls_lstm/{gate}_of_surrogate ls_lstm/{gate}_of_input+" for gate in _LSTM_GATES)
 #: The variables of each mixer: its projections, + for those with a bias, of which the kernels decay and are quantised
-#: and adapted; other variables that decay; the dynamics; and all others, which are spared like the biases, and of which
-#: the kernels of block-diagonal gates are quantised too.
+#: and adapted; other variables that decay; the dynamics; and all others, which are spared like the biases. Kernels of
+#: blocks are quantised too.
 SETS = {
     "recurrent": "gate+ input_projection+ output_projection+ | conv/kernel | "
     f"| conv/bias rg_lru/decay_parameter {_GATES.format('rg_lru')}",
@@ -39,6 +39,10 @@ SETS = {
     + " ".join(f"filter/kernel_{index}" for index in range(4))
     + " "
     + " ".join(f"filter/bias_{index}" for index in range(3)),
+    "mamba2": "input_projection key query gate step output_projection | conv_kernel "
+    "| dynamics/log_rates dynamics/step_bias | conv_bias feedthrough scale",
+    "mlstm": "input_projection gate input_gate+ forget_gate+ output_projection | query/blocks/kernel key/blocks/kernel "
+    "value/blocks/kernel conv_kernel | | conv_bias scale skip",
     "aft": "query key value output_projection | | |",
     "rwkv4": "key value receptance output_projection | | | mix_key mix_value mix_receptance log_rate first",
     "rwkv4_channel": "key value receptance | | | mix_key mix_receptance",
@@ -87,7 +91,7 @@ def test_exactly_these_variables_decay_are_trained_quantised_and_adapted(name):
     assert {*model.lora.variables} == adapters == {each.path for each in model.trainable_variables}
     quantized = LanguageModel(config)
     quantized.quantize("int8")
-    blocks = {variable for variable in spared if variable.endswith("blocks/kernel")}
+    blocks = {variable for variable in (*spared, *decayed) if variable.endswith("blocks/kernel")}
     assert {each.path for each in quantized.weights if "int8" in str(each.dtype)} == kernels | blocks
 
 

@@ -28,9 +28,11 @@ SUBJECTS = {
         lambda **kwargs: layers.ResidualBlock(mixers.LocalMQA(2, 3, **kwargs), hidden_width=6, **kwargs), 8
     ),
 }
+#: The norm of a head magnifies the rounding of queries and keys that are nearly orthogonal, less with a large epsilon.
+OPTIONS = {"mlstm": {"expand": 1, "norm_epsilon": 1.0}}
 for name in mixers.mixer_names():
     config = CONFIG.replace(block_pattern=(name,))
-    mixer, arguments = config.mixer_class(name), config.mixer_arguments(name)
+    mixer, arguments = config.mixer_class(name), {**config.mixer_arguments(name), **OPTIONS.get(name, {})}
     float32 = tuple(path for path, part in mixer.state_of(12, 1, **arguments).items() if part.dtype == "float32")
     SUBJECTS[name] = Subject(partial(mixer, **arguments), 12, float32, np.nan if mixer.blocks_nan else 1e6)
 # The state of global attention grows: that is why the paper replaces it.

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+#: The kernels of `torch.nn.Linear`: uniform, with a variance of this over the fan-in.
+UNIFORM = 1.0 / 3.0
 #: A context variable: each thread, and each asynchronous task, has its own.
 _IS_LEFT_OUT = contextvars.ContextVar("keras_griffin_initialization_is_left_out", default=False)
 

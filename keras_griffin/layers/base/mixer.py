@@ -3,10 +3,14 @@
 from collections.abc import Callable
 from typing import Any, Unpack
 
-from keras_griffin.checks import POSITIVE
+import keras
+from keras import ops
+
+from keras_griffin.checks import COUNT, POSITIVE
 from keras_griffin.layers.base.declared import Declared
-from keras_griffin.layers.base.initialization import scaled
-from keras_griffin.shapes import LayerOptions
+from keras_griffin.layers.base.initialization import UNIFORM, scaled, seeded_when_called
+from keras_griffin.ops.causal_conv import causal_conv
+from keras_griffin.shapes import LayerOptions, Tensor
 
 
 class Mixer(Declared):
@@ -56,3 +60,51 @@ class ScaledMixer(Mixer):
 
     def initializers(self) -> dict[str, Callable]:
         return {"output_projection/kernel": scaled(self.output_variance_scale)}
+
+
+class ExpandedMixer(Mixer):
+    """A mixer of E = `expand` D channels behind a short convolution, whose kernels start as those of PyTorch's layers.
+
+    A subclass declares `conv_kernel` and `conv_bias`, and `output_projection`. Its models may have no MLP.
+
+    Args:
+        expand: E / D.
+        conv_kernel_size: taps of the convolution.
+        output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
+    """
+
+    #: The dense layers besides `output_projection`.
+    projections: tuple[str, ...]
+
+    def __init__(
+        self,
+        expand: int = 2,
+        conv_kernel_size: int = 4,
+        output_variance_scale: float = UNIFORM,
+        **kwargs: Unpack[LayerOptions],
+    ):
+        super().__init__(**kwargs)
+        self.expand = self.checked(COUNT, expand=expand)
+        self.conv_kernel_size = self.checked(COUNT, conv_kernel_size=conv_kernel_size)
+        self.output_variance_scale = self.checked(POSITIVE, output_variance_scale=output_variance_scale)
+
+    @classmethod
+    def arguments_for_model(cls, config: Any) -> dict[str, Any]:
+        """The scale of the last kernel is for one residual branch in each layer, or two with an MLP."""
+        return {"output_variance_scale": UNIFORM / (config.num_layers * (2 if config.mlp_width else 1))}
+
+    def initializers(self) -> dict[str, Callable]:
+        """Uniform up to R^-1/2, for R inputs of a kernel or taps of the convolution."""
+        scales = {**dict.fromkeys(self.projections, UNIFORM), "output_projection": self.output_variance_scale}
+        limit = self.conv_kernel_size**-0.5
+        of_conv = seeded_when_called(keras.initializers.RandomUniform, -limit, limit)
+        kernels = {f"{name}/kernel": scaled(scale, "uniform") for name, scale in scales.items()}
+        return {**kernels, "conv_kernel": of_conv, "conv_bias": of_conv}
+
+    def convolved(
+        self, inputs: Tensor, earlier: Tensor, reset: Tensor | None, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """silu(conv(inputs)) and the newest inputs, from those before, `(B, taps - 1, C)`."""
+        kernel, bias = (ops.cast(weight, self.compute_dtype) for weight in (self.conv_kernel, self.conv_bias))
+        outputs, newest = causal_conv(inputs, kernel, bias, earlier, reset=reset, mask=mask)
+        return ops.silu(outputs), newest

@@ -8,15 +8,13 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT
+from keras_griffin.layers.base.initialization import UNIFORM
 from keras_griffin.layers.base.weights import StateSpec, Weight, dense_weights
 from keras_griffin.layers.initializers.state_space_initializer import STEP_RANGE, LogRates, inverse_softplus_of_steps
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit
 from keras_griffin.ops.selective_scan import selective_scan
 from keras_griffin.shapes import RecurrentOptions, State, Tensor
-
-#: The kernels of `torch.nn.Linear`: uniform, with a variance of this over the fan-in.
-UNIFORM = 1.0 / 3.0
 
 
 class SelectiveSSMState(NamedTuple):
