@@ -281,10 +281,11 @@ def a_mixer_imports_no_mixer(source, name, _):
 
 @rule(("ops/local_attention/portable.py", "from ..linear_scan import portable"), each="import")
 def a_kernel_imports_no_kernel_of_another_op(source, name, _):
+    """But for a definition, and for the same kernel of a device, which serves both."""
     _, folder, op, inside, *_ = [*name.split("."), "", "", "", ""]
     if is_kernel(source) and folder == "ops" and is_kernel_name(inside):
-        definitions = (source.name, inside) == ("reference", "reference")
-        return op not in (source.package[2], *WITHOUT_OPS) and not definitions
+        is_same = source.name == inside != "portable"
+        return op not in (source.package[2], *WITHOUT_OPS) and not is_same
 
 
 @rule(("layers/a.py", "if (x := f()): pass"), each="node")

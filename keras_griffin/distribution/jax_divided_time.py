@@ -148,7 +148,7 @@ def causal_conv(inputs, kernel, bias, initial_state, reset, mask, *, axis_name):
     return outputs, last if initial_state is None else last.astype(initial_state.dtype)
 
 
-def local_attention(query, key, value, window, segment_ids, mask, *, axis_name):
+def local_attention(query, key, value, segment_ids, mask, *, window, axis_name):
     """The rule of `keras_griffin.ops.local_attention`."""
     devices = num_devices("local_attention", axis_name)
     _no_mask("local_attention", mask)

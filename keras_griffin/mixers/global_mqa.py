@@ -7,8 +7,8 @@ from keras import ops
 
 from keras_griffin.layers.base.weights import StateSpec
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
-from keras_griffin.ops.local_attention.marks import finite_only, keep_gradients_apart, nan_unless
-from keras_griffin.ops.shared.compaction import real_steps_last, take_steps
+from keras_griffin.ops import global_attention
+from keras_griffin.ops.shared.compaction import at_latest, real_steps_last, take_steps
 from keras_griffin.ops.shared.padding import padded_steps
 from keras_griffin.ops.step_attention import step_attention, write_place
 from keras_griffin.shapes import Tensor
@@ -49,7 +49,7 @@ class GlobalMQA(MultiQueryAttention):
 
         y_t = W_out softmax_s(rotate(q_t) . rotate(k_s) / sqrt(H)) v_s        s <= t
 
-    Time is O(T^2), and the state grows with every step.
+    Time is O(T^2), memory O(T) (see `keras_griffin.ops.global_attention`), and the state grows with every step.
 
     Args:
         num_heads, head_dim, num_key_value_heads, rotary_fraction, rotary_base, output_variance_scale: as for
@@ -67,44 +67,31 @@ class GlobalMQA(MultiQueryAttention):
 
     state_type = GlobalMQAState
 
-    # Zero times NaN is NaN, and the product of a query includes every key.
-    blocks_nan = False
-
     @classmethod
     def state_of(cls, width: int, tokens: int, **heads: Any) -> dict[str, StateSpec]:
         keys = cls.keys_of(width, tokens, **heads)
         return {"keys": keys, "values": keys, "visible": StateSpec((tokens,), "bool")}
 
     def call(self, inputs, reset=None, mask=None, inputs_mask=None):
-        """As in `SequenceLayer.call`; without resets and masks by the backend's causal attention."""
-        mask = inputs_mask if mask is None else mask
-        if reset is not None or mask is not None or inputs.shape[1] == 0:
-            return super().call(inputs, reset=reset, mask=mask)
-        query, key, value = self.project(self.prepare(inputs)[0])
-        query, key = self.rotate(ops.arange(ops.shape(query)[1], dtype="int32"), query, key)
-        return self.join(self._attend(query, key, value, is_causal=True))
+        """The whole sequence, as in `SequenceLayer.call`, without the empty state that `advance` would continue."""
+        inputs, reset, mask = self.prepare(inputs, reset, inputs_mask if mask is None else mask)
+        query, key, value = self.project(inputs)
+        query, key = self.rotate(_positions(ops.shape(inputs)[1], reset, mask), query, key)
+        documents = None if reset is None else document_numbers(reset, mask)
+        return self.join(global_attention(query, key, value, segment_ids=documents, mask=mask))
 
     def _steps(self, query, key, value, state, reset, mask):
-        batch_size, length = ops.shape(query)[:2]
-        real = ops.ones((batch_size, length), "bool") if mask is None else mask
-        new = ops.zeros((batch_size, length), "bool") if reset is None else reset
+        past, length = (ops.shape(x)[1] for x in (state.visible, query))
+        real = ops.ones(ops.shape(query)[:2], "bool") if mask is None else mask
         visible = ops.concatenate([state.visible, real], axis=1)
-        documents = ops.concatenate([ops.zeros_like(state.visible, "int32"), document_numbers(new, mask)], axis=1)
-
-        past = ops.shape(state.visible)[1]
-        steps = ops.arange(past + length, dtype="int32")
-        # Keras on OpenVINO misplaces a new axis that is indexed after a slice with bounds.
-        query_steps = ops.expand_dims(steps[past:], 1)
-        causal = steps <= query_steps
-        same_document = documents[:, None, :] == ops.expand_dims(documents[:, past:], 2)
-        # A masked query sees itself, so that no softmax is empty.
-        own = steps == query_steps
-        sees = ops.logical_or(ops.logical_and(causal & same_document, visible[:, None, :]), own)
-        # A real step sees all of its document up to itself.
-        query, key = self.rotate(ops.sum(ops.cast(sees, "int32"), axis=2) - 1, query, key)
+        new = None if reset is None else ops.concatenate([ops.zeros_like(state.visible), reset], axis=1)
+        positions = _positions(past + length, new, visible)[:, past:]
+        query, key = self.rotate(positions, query, key)
         keys, values = ops.concatenate([state.keys, key], axis=1), ops.concatenate([state.values, value], axis=1)
-        outputs = self.join(self._attend_apart(query, keys, values, sees, real))
-        visible = ops.logical_and(visible, documents == documents[:, -1:])
+        documents = None if new is None else document_numbers(new, visible)
+        outputs = self.join(global_attention(query, keys, values, segment_ids=documents, mask=visible))
+        if documents is not None:
+            visible = ops.logical_and(visible, documents == documents[:, -1:])
         if mask is not None:
             # Keys that no query sees move to the front, where they can be cut off.
             sources, _ = real_steps_last(visible)
@@ -127,24 +114,15 @@ class GlobalMQA(MultiQueryAttention):
             state = GlobalMQAState(*(ops.concatenate(both, axis=1) for both in zip(state, new, strict=True)))
         return self.join(step_attention(query, *state)), state
 
-    def _attend_apart(self, query, keys, values, sees, real):
-        """Attention in which non-finite values affect only the queries that see them, by `sees (B, T, S)`.
 
-        Backward, non-finite cotangents of `real (B, T)` queries affect only the steps which those queries see.
-        """
-        *finite, whole_query, whole_key = finite_only(query, keys, values)
-        lost = ops.any(ops.logical_and(sees, ops.logical_not(whole_key)[:, None, :]), axis=2)
-        outputs = self._attend(*finite, mask=sees[:, None])
-        outputs = nan_unless(outputs, ops.logical_and(whole_query, ops.logical_not(lost)))
-        return keep_gradients_apart(outputs, query, keys, values, _lost_where_seen, (sees, real))
-
-    def _attend(self, query, key, value, **options):
-        # Keras's attention on TensorFlow needs as many key heads as query heads.
-        groups = self.num_heads // self.num_key_value_heads
-        key, value = (ops.repeat(x, groups, axis=2) for x in (key, value))
-        return ops.dot_product_attention(query, key, value, **options)
-
-
-def _lost_where_seen(lost, keys, sees, real):
-    lost = ops.logical_and(lost, real)
-    return lost, ops.any(ops.logical_and(lost[:, :, None], sees), axis=1)
+def _positions(length, reset, real):
+    """Positions in the document, `(T,)`, or `(B, T)` where documents differ in a row, and only real steps count."""
+    steps = ops.arange(length, dtype="int32")
+    if reset is None and real is None:
+        return steps
+    counted = (
+        ops.broadcast_to(steps, ops.shape(reset)) if real is None else ops.cumsum(ops.cast(real, "int32"), axis=1) - 1
+    )
+    if reset is None:
+        return counted
+    return counted - at_latest(reset if real is None else ops.logical_and(reset, real), counted)

@@ -4,6 +4,7 @@ from keras_griffin.ops.bounded_sqrt import bounded_sqrt
 from keras_griffin.ops.causal_conv import causal_conv
 from keras_griffin.ops.delta_rule import delta_rule
 from keras_griffin.ops.gated_linear_attention import gated_linear_attention
+from keras_griffin.ops.global_attention import global_attention
 from keras_griffin.ops.implementation import explain, use_implementation
 from keras_griffin.ops.linear_cross_entropy import linear_cross_entropy
 from keras_griffin.ops.linear_scan import linear_scan
@@ -19,6 +20,7 @@ __all__ = [
     "delta_rule",
     "explain",
     "gated_linear_attention",
+    "global_attention",
     "linear_cross_entropy",
     "linear_scan",
     "local_attention",

@@ -6,6 +6,7 @@ import keras
 import pytest
 
 from keras_griffin.ops.linear_cross_entropy import chunks
+from keras_griffin.ops.shared import attention
 from tests.ops.rows import interpret, interpreted_rows
 
 
@@ -50,3 +51,4 @@ def topology(request, monkeypatch):
 def small_chunks(monkeypatch):
     """An op that works in chunks has several, the last one shorter."""
     monkeypatch.setattr(chunks, "LOGITS_AT_A_TIME", 200)
+    monkeypatch.setattr(attention, "BLOCK", 32)

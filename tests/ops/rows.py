@@ -47,12 +47,17 @@ def interpreted_rows() -> dict[str, list[tuple[Op, Implementation]]]:
     return rows
 
 
+def _kernel(row: Implementation):
+    """The module of a kernel that several ops share."""
+    return find_op("local_attention").module(row)
+
+
 def pretend(patch, op: Op, row: Implementation):
     """Let the choice of a kernel see the device that the row is for."""
     backend = importlib.import_module(f"keras_griffin.backends.{BACKEND}_backend")
     patch.setattr(backend, "device_kind", lambda: row.automatic[0])
     if row.name == "torch_flex":
-        patch.setattr(op.module(row), "_DEVICES", ("cpu",))
+        patch.setattr(_kernel(row), "_DEVICES", ("cpu",))
 
 
 def interpret(patch, op: Op, row: Implementation):
@@ -61,13 +66,13 @@ def interpret(patch, op: Op, row: Implementation):
     if row.name == "torch_flex":
         import torch.nn.attention.flex_attention as flex
 
-        module = op.module(row)
+        module = _kernel(row)
         patch.setattr(module, "compiled_attend", lambda: module.attend)
         # On a CPU it warns that it is not compiled, and rejects gradients that it can compute.
         patch.setattr(flex, "_warn_once", lambda *arguments, **options: None)
         patch.setattr(flex, "_validate_device", lambda *tensors: None)
     elif row.name == "jax_splash_tpu":
-        splash = op.module(row).splash
+        splash = _kernel(row).splash
         made = functools.partial(splash.make_splash_mha_single_device, interpret=True)
         patch.setattr(splash, "make_splash_mha_single_device", made)
     elif BACKEND == "jax":

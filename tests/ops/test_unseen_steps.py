@@ -4,6 +4,7 @@ Random documents, resets and masks. Some documents, all masked steps and, before
 state are spoiled; what the others give is compared with the definition on clean data.
 """
 
+import functools
 from typing import NamedTuple
 
 import keras
@@ -14,6 +15,7 @@ from keras import ops
 from keras_griffin.ops import (
     causal_conv,
     explain,
+    global_attention,
     local_attention,
     use_implementation,
 )
@@ -231,16 +233,25 @@ def what_lost_queries_see(lost, window, documents, mask):
     return seen
 
 
-@pytest.mark.parametrize("window", [9, LENGTH])
-def test_local_attention(window):
+#: By an op and its window: the op, and its definition and gradient, which are those of local attention.
+ATTENTION = {
+    **{f"local {w}": (functools.partial(local_attention, window=w), w) for w in (9, LENGTH)},
+    "global": (global_attention, LENGTH),
+}
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("name", ATTENTION)
+def test_attention(name):
     """With spoiled arrays, and then with spoiled gradients for the outputs of a few steps of any document."""
     rows = random_rows()
+    op, window = ATTENTION[name]
     arrays = [draw(rows, BATCH, LENGTH, heads, 4) for heads in (2, 1, 1)]
     marks = {"segment_ids": rows.documents.astype("int32"), "mask": rows.mask}
     weights = draw(rows, *arrays[0].shape)
     results = attention_reference.local_attention(*arrays, window, **marks)
     spoiled, seen = [rows.spoil_steps(x) for x in arrays], rows.spoiled & rows.mask
-    call = lambda *tensors: local_attention(*tensors, window, **marks)  # noqa: E731
+    call = functools.partial(op, **marks)
     assert_clean(as_array(call(*spoiled)), results, seen)
     if not CAN_TRAIN:
         return
@@ -253,10 +264,12 @@ def test_local_attention(window):
 
 @pytest.mark.trainable
 @pytest.mark.parametrize("marks", ["neither", "segments", "mask", "both"])
-@pytest.mark.parametrize(("window", "length"), [(9, LENGTH), (9, 40), (LENGTH, LENGTH), (1, LENGTH)])
+@pytest.mark.parametrize(("window", "length"), [(9, LENGTH), (9, 40), (LENGTH, LENGTH), (1, LENGTH), (None, 40)])
 def test_what_comes_back_to_attention_touches_what_a_query_sees(marks, window, length):
     """Exactly that: nothing else is touched, and nothing of it looks clean. The ids of segments stand in any order."""
     rows = random_rows()
+    op = global_attention if window is None else functools.partial(local_attention, window=window)
+    window = window or LENGTH
     arrays = [draw(rows, BATCH, steps, heads, 4) for steps, heads in ((length, 2), (LENGTH, 1), (LENGTH, 1))]
     ids = rows.generator.choice(np.array([-(2**31), 3, 2**31 - 1]), (BATCH, LENGTH)).astype("int32")
     mask = rows.mask if marks in ("mask", "both") else None
@@ -272,7 +285,7 @@ def test_what_comes_back_to_attention_touches_what_a_query_sees(marks, window, l
     lost = np.zeros((BATCH, LENGTH), bool)
     lost[:, -length:] = (wrong != weights).any(axis=(2, 3))
     touched = what_lost_queries_see(lost, window, ids, real)
-    _, into = value_and_gradient(lambda *x: weighted([local_attention(*x, window, **options)], [wrong]), *arrays)
+    _, into = value_and_gradient(lambda *x: weighted([op(*x, **options)], [wrong]), *arrays)
     clean_weights = np.where(lost[:, -length:, None, None], 0.0, weights)
     expected = attention_reference.local_attention_gradient(clean_weights, *arrays, window, **options)
     for got, wanted, where in zip(into, expected, ((lost & real)[:, -length:], touched, touched), strict=True):

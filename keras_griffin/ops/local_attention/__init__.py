@@ -3,19 +3,13 @@
 A decoding step is a separate op, `step_attention`, without kernels: a row's single query meets W keys in one product.
 """
 
-import functools
-
-import keras
-from keras import ops
-
 from keras_griffin.checks import is_integer
-from keras_griffin.ops.implementation import Implementation, Op
-from keras_griffin.ops.local_attention.marks import keep_gradients_apart, lost_in_window
-from keras_griffin.ops.shared.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
-from keras_griffin.ops.shared.time_axis import divided_rule
+from keras_griffin.ops.implementation import Implementation
+from keras_griffin.ops.shared.attention_marks import lost_in_window
+from keras_griffin.ops.shared.attention_op import AttentionOp
 from keras_griffin.shapes import Tensor
 
-_OP = Op(
+ATTENTION = AttentionOp(
     "local_attention",
     __name__,
     [
@@ -24,6 +18,8 @@ _OP = Op(
         Implementation("portable"),
         Implementation("reference", automatic=(), needs_values=True),
     ],
+    lost_keys=lost_in_window,
+    node="LocalAttention",
 )
 
 
@@ -68,63 +64,6 @@ def local_attention(
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3; Beltagy et al. 2020 (arXiv 2004.05150).
     """
-    query, key, value, segment_ids, mask = map(as_tensor, (query, key, value, segment_ids, mask))
-    _check(query, key, value, window, segment_ids, mask)
-    if is_symbolic(query, key, value, segment_ids, mask):
-        return LocalAttention(int(window))(query, key, value, segment_ids, mask)
-    return (divided_rule("local_attention") or _attend)(query, key, value, int(window), segment_ids, mask)
-
-
-@keras.saving.register_keras_serializable("keras_griffin")
-class LocalAttention(keras.Operation):
-    """`local_attention` as a node of a functional model."""
-
-    def __init__(self, window: int, *, name: str | None = None):
-        super().__init__(name=name)
-        self.window = window
-
-    def call(self, query, key, value, segment_ids, mask):
-        return _attend(query, key, value, self.window, segment_ids, mask)
-
-    def compute_output_spec(self, query, key, value, segment_ids, mask):
-        return keras.KerasTensor(query.shape, query.dtype)
-
-
-def _attend(query, key, value, window, segment_ids, mask):
-    if 0 in query.shape:
-        return query
-    dtype = keras.backend.standardize_dtype(query.dtype)
-    implementation = _OP.choose(tuple(query.shape), dtype, (query, key, value))
-    key, value = ops.cast(key, dtype), ops.cast(value, dtype)
-    outputs = implementation(query, key, value, window, segment_ids=segment_ids, mask=mask)
-    outputs = ops.convert_to_tensor(outputs, dtype)
-    lost_keys = functools.partial(lost_in_window, window)
-    return keep_gradients_apart(outputs, query, key, value, lost_keys, (segment_ids, mask))
-
-
-def _check(query, key, value, window, segment_ids, mask):
     if not is_integer(window) or window < 1:
         raise ValueError(f"local_attention: window must be an integer of at least 1. Got {window!r}.")
-    shapes = f"Got query {tuple(query.shape)}, key {tuple(key.shape)} and value {tuple(value.shape)}."
-    if len(query.shape) != 4 or len(key.shape) != 4:
-        raise ValueError(f"local_attention: query must have shape (B, T, N, H) and key (B, S, K, H). {shapes}")
-    batch_size, length, num_heads, channels = query.shape
-    span, num_key_heads = key.shape[1:3]
-    if not shape_fits(key, (batch_size, span, num_key_heads, channels)) or not shape_fits(value, tuple(key.shape)):
-        raise ValueError(
-            f"local_attention: query, key and value must agree on B and H, and key and value on S and K. {shapes}"
-        )
-    if None not in (length, span) and span < length:
-        raise ValueError(f"local_attention: there must be a key for each query, S at least T. {shapes}")
-    if num_key_heads == 0 or num_heads % num_key_heads:
-        raise ValueError(f"local_attention: the key heads K must divide the query heads N. {shapes}")
-    check_floating("local_attention", query=query, key=key, value=value)
-    steps_shape = (batch_size, span)
-    check_steps("local_attention", steps_shape, mask=mask)
-    if segment_ids is not None:
-        dtype = keras.backend.standardize_dtype(segment_ids.dtype)
-        if "int" not in dtype or not shape_fits(segment_ids, steps_shape):
-            raise ValueError(
-                f"local_attention: segment_ids must be integers, one for each key, shape {steps_shape}. "
-                f"Got dtype {dtype} and shape {tuple(segment_ids.shape)}."
-            )
+    return ATTENTION(query, key, value, segment_ids, mask, window=int(window))

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
-from keras_griffin.ops.local_attention.marks import attend_with_marks
+from keras_griffin.ops.shared.attention_marks import attend_with_marks
 from keras_griffin.ops.shared.jax_division import active_division, on_each_device
 
 #: A TPU's vector lanes; blocks are multiples of them.

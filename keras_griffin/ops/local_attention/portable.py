@@ -4,14 +4,11 @@ A block of Q queries attends to its own keys and to the earlier blocks that its 
 memory O(T (W + Q)), forward and backward. If there are few keys, all queries form one block.
 """
 
-import keras
 from keras import ops
 
-from keras_griffin.ops.local_attention.marks import finite_only, masked, nan_unless, past_masked_steps
+from keras_griffin.ops.shared.attention import softmax_attention
+from keras_griffin.ops.shared.attention_marks import finite_only, masked, nan_unless, past_masked_steps
 from keras_griffin.ops.shared.padding import padded_steps
-
-#: Added to the logit of a key that a query does not see: its weight is then exactly zero.
-_HIDDEN = -1e30
 
 
 def supports(facts):
@@ -65,9 +62,6 @@ def _in_one_block(query, key, value, whole_key, segment_ids, mask, window):
     """All queries against all keys; masked keys may be anywhere."""
     span = ops.shape(key)[1]
     own = slice(span - ops.shape(query)[1], None)
-    if key.shape[1] == 1:
-        # Its weight is 1; Keras warns about a softmax over one element.
-        return ops.repeat(value[:, own], query.shape[2] // key.shape[2], axis=2), whole_key[:, own]
     if mask is None:
         place = ops.arange(span, dtype="int32")[None]
     else:
@@ -81,7 +75,7 @@ def _in_one_block(query, key, value, whole_key, segment_ids, mask, window):
         same = ops.expand_dims(segment_ids[:, own], 2) == ops.expand_dims(segment_ids, 1)
         visible = ops.logical_and(visible, same)
     blocks = (ops.expand_dims(x, 1) for x in (query, key, value, whole_key, visible))
-    outputs, whole = _softmax_attention(*blocks)
+    outputs, whole, _ = softmax_attention(*blocks)
     return outputs[:, 0], whole[:, 0]
 
 
@@ -112,42 +106,7 @@ def _in_blocks(query, key, value, whole_key, segment_ids, mask, window):
     if segment_ids is not None:
         same = own(segment_ids[:, span - length :])[..., None] == reached(segment_ids)[:, :, None, :]
         visible = ops.logical_and(visible, same)
-    outputs, whole = _softmax_attention(own(query), reached(key), reached(value), reached(whole_key), visible)
+    outputs, whole, _ = softmax_attention(own(query), reached(key), reached(value), reached(whole_key), visible)
     rows, _, _, *heads = ops.shape(outputs)
     outputs = ops.reshape(outputs, (rows, blocks * block, *heads))
     return outputs[:, :length], ops.reshape(whole, (rows, blocks * block))[:, :length]
-
-
-def _softmax_attention(query, key, value, whole_key, visible):
-    """Outputs `(B, n, Q, N, H)` within blocks, and `(B, n, Q)` bool: whether everything the query sees was finite.
-
-    `query`: (B, n, Q, N, H); `key`, `value`: (B, n, C, K, H); `whole_key`: (B, n, C) bool, whether both were finite;
-    `visible`: (B or 1, n, Q, C) bool, which keys each query sees.
-    """
-    rows, blocks, block, num_heads, channels = ops.shape(query)
-    keys, num_key_heads = ops.shape(key)[2:4]
-    group = num_heads // num_key_heads
-    dtype = query.dtype
-    precise = "float64" if keras.backend.standardize_dtype(dtype) == "float64" else "float32"
-    grouped = (rows, num_key_heads, blocks, block * group)
-    apart = (rows, num_key_heads, blocks, block, group)
-    # The heads of a group are further queries (B, K, n, Q group, H) of the same keys (B, K, n, C, H). `torch.func.vmap`
-    # has no rule for PyTorch's `moveaxis`.
-    query = ops.reshape(query, (rows, blocks, block, num_key_heads, group, channels))
-    query = ops.transpose(query, (0, 3, 1, 2, 4, 5))
-    key, value = ops.transpose(key, (0, 3, 1, 2, 4)), ops.transpose(value, (0, 3, 1, 2, 4))
-    bias = ops.where(visible, ops.zeros((), precise), _HIDDEN)[:, None, :, :, None, :]
-    if keras.distribution.distribution() is None:
-        # Not Keras's `matmul`, which computes float64 in float32 on PyTorch.
-        logits = ops.reshape(query, (*grouped, channels)) @ ops.swapaxes(key, -1, -2)
-        logits = ops.reshape(ops.cast(logits, precise), (*apart, keys)) + bias
-        weights = ops.softmax(ops.reshape(logits, (*grouped, keys)), axis=-1)
-        outputs = ops.reshape(ops.cast(weights, dtype) @ value, (*apart, channels))
-    else:
-        # Heads sharded over devices stay a separate axis: merging them with the queries would gather them first.
-        logits = ops.cast(ops.einsum("bknqgh,bknch->bknqgc", query, key), precise) + bias
-        weights = ops.cast(ops.softmax(logits, axis=-1), dtype)
-        outputs = ops.einsum("bknqgc,bknch->bknqgh", weights, value)
-    outputs = ops.reshape(ops.transpose(outputs, (0, 2, 3, 1, 4, 5)), (rows, blocks, block, num_heads, channels))
-    lost = ops.any(ops.logical_and(visible, ops.logical_not(whole_key)[:, :, None, :]), axis=-1)
-    return outputs, ops.logical_not(lost)

@@ -10,7 +10,7 @@ import importlib.util
 import keras
 import torch
 
-from keras_griffin.ops.local_attention.marks import attend_with_marks
+from keras_griffin.ops.shared.attention_marks import attend_with_marks
 
 #: Queries and keys of a block: FlexAttention's default, which its kernels' own blocks divide.
 _BLOCK = 128

@@ -44,6 +44,13 @@ def _permutation(late):
     return sources, ops.argsort(sources, axis=1)
 
 
+def at_latest(marks: Tensor, values: Tensor) -> Tensor:
+    """For each step the value, `(B, T)`, of the latest step that is True in `marks (B, T)`; 0 before the first."""
+    count = ops.cumsum(ops.cast(marks, "int32"), axis=1)
+    steps = ops.take_along_axis(real_steps_first(marks)[0], ops.maximum(count - 1, 0), axis=1)
+    return ops.where(count > 0, ops.take_along_axis(values, steps, axis=1), 0)
+
+
 def take_steps(x: Tensor, sources: Tensor) -> Tensor:
     """The steps of each row in another order, `y[b, t] = x[b, sources[b, t]]`, for `x (B, S, ...)`."""
     batch_size, length, *rest = ops.shape(x)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops.shared.compaction import on_real_steps, real_steps_first, real_steps_last, take_steps
+from keras_griffin.ops.shared.compaction import at_latest, on_real_steps, real_steps_first, real_steps_last, take_steps
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
@@ -68,3 +68,14 @@ def test_a_function_of_real_steps():
     assert np.isfinite(as_array(given)).all()
     np.testing.assert_array_equal(as_array(resets), _moved(MASK, True))
     assert on_real_steps(count, x, None, None)[1] is None and seen[1][0] is x
+
+
+def test_the_value_of_the_latest_true_step():
+    values = GENERATOR.integers(1, 1000, MASK.shape).astype("int32")
+    expected = [
+        [next((row[s] for s in range(t, -1, -1) if mask[s]), 0) for t in range(LENGTH)]
+        for row, mask in zip(values, MASK, strict=True)
+    ]
+    np.testing.assert_array_equal(
+        as_array(at_latest(ops.convert_to_tensor(MASK), ops.convert_to_tensor(values))), expected
+    )

@@ -11,6 +11,8 @@ from keras_griffin.ops.shared.padding import padded_steps
 
 #: The norm limit of a step's heads together; the product of two such norms is below the 1e30 that hides a logit.
 LARGEST_NORM = 1e14
+#: More steps than there are: a window that is no limit, and a place after all others.
+LONGEST = 2**30
 
 
 def attend_with_marks(kernel, running_max, query, key, value, window, segment_ids, mask):
@@ -69,7 +71,7 @@ def _gradient_apart(lost_keys, cotangent, shapes, *marks):
     return masked(cotangent, whole), *gradients
 
 
-def lost_in_window(window, lost, keys, segment_ids, mask):
+def lost_in_window(lost, keys, segment_ids, mask, *, window=LONGEST):
     """The `lost_keys` of `keep_gradients_apart`, for a window: the lost queries that see anything, and their keys."""
     history = keys - ops.shape(lost)[1]
     lost = padded_steps(lost, history)

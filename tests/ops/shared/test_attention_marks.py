@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops.local_attention.marks import attend_with_marks
+from keras_griffin.ops.shared.attention_marks import attend_with_marks
 from keras_griffin.testing.arrays import as_array
 
 BATCH, SPAN, WINDOW = 3, 41, 7
