@@ -9,6 +9,7 @@ from typing import Any
 from keras_griffin.layers import UNITS, Mixer
 from keras_griffin.mixers.aft import AFT
 from keras_griffin.mixers.global_mqa import GlobalMQA
+from keras_griffin.mixers.h3 import H3
 from keras_griffin.mixers.hyena import Hyena
 from keras_griffin.mixers.local_mqa import LocalMQA
 from keras_griffin.mixers.mamba import Mamba
@@ -22,6 +23,7 @@ MIXERS: dict[str, type[Mixer]] = {
     "local_mqa": LocalMQA,
     "global_mqa": GlobalMQA,
     "mamba": Mamba,
+    "h3": H3,
     "hyena": Hyena,
     "aft": AFT,
     "rwkv4": RWKV4,
@@ -47,6 +49,7 @@ def mixer_names() -> tuple[str, ...]:
 
 __all__ = [
     "AFT",
+    "H3",
     "MIXERS",
     "GlobalMQA",
     "Hyena",

@@ -35,6 +35,8 @@ SETS = {
     "global_mqa": _ATTENTION,
     "mamba": "input_projection gate output_projection ssm/selection ssm/step+ | conv/kernel | ssm/dynamics/log_rates "
     "| conv/bias ssm/feedthrough",
+    "h3": "query+ key+ value+ output_projection+ | shift output_weights "
+    "| dynamics/log_rates dynamics/frequencies dynamics/log_steps | feedthrough",
     "hyena": "input_projection+ output_projection+ | conv/kernel | | conv/bias skip filter/frequency "
     + " ".join(f"filter/kernel_{index}" for index in range(4))
     + " "
