@@ -55,6 +55,9 @@ SETS = {
     "| lru/feedthrough",
     "s5": "s5/input_projection s5/output_projection output_projection+ gate+ | | s5/log_rate s5/frequency s5/log_step "
     "| s5/feedthrough",
+    "s4": "output_projection+ gate+ | s4/output_weights "
+    "| s4/dynamics/log_rates s4/dynamics/frequencies s4/dynamics/log_steps s4/dynamics/low_rank "
+    "s4/dynamics/input_weights | s4/feedthrough",
     "s4d": "output_projection+ gate+ | s4d/output_weights "
     "| s4d/dynamics/log_rates s4d/dynamics/frequencies s4d/dynamics/log_steps | s4d/feedthrough",
     "selective_ssm": "selective_ssm/selection selective_ssm/step+ output_projection+ | "
