@@ -10,6 +10,7 @@ from keras_griffin.layers import UNITS, Mixer
 from keras_griffin.mixers.aft import AFT
 from keras_griffin.mixers.gate_loop import GateLoop
 from keras_griffin.mixers.global_mqa import GlobalMQA
+from keras_griffin.mixers.h3 import H3
 from keras_griffin.mixers.hyena import Hyena
 from keras_griffin.mixers.local_mqa import LocalMQA
 from keras_griffin.mixers.mamba import Mamba
@@ -29,6 +30,7 @@ MIXERS: dict[str, type[Mixer]] = {
     "local_mqa": LocalMQA,
     "global_mqa": GlobalMQA,
     "mamba": Mamba,
+    "h3": H3,
     "hyena": Hyena,
     "mamba2": Mamba2,
     "mlstm": MLSTM,
@@ -61,6 +63,7 @@ def mixer_names() -> tuple[str, ...]:
 
 __all__ = [
     "AFT",
+    "H3",
     "MIXERS",
     "GatedDeltaNet",
     "GateLoop",

@@ -35,6 +35,8 @@ SETS = {
     "global_mqa": _ATTENTION,
     "mamba": "input_projection gate output_projection ssm/selection ssm/step+ | conv/kernel | ssm/dynamics/log_rates "
     "| conv/bias ssm/feedthrough",
+    "h3": "query+ key+ value+ output_projection+ | shift output_weights "
+    "| dynamics/log_rates dynamics/frequencies dynamics/log_steps | feedthrough",
     "hyena": "input_projection+ output_projection+ | conv/kernel | | conv/bias skip filter/frequency "
     + " ".join(f"filter/kernel_{index}" for index in range(4))
     + " "
@@ -61,6 +63,9 @@ SETS = {
     "| lru/feedthrough",
     "s5": "s5/input_projection s5/output_projection output_projection+ gate+ | | s5/log_rate s5/frequency s5/log_step "
     "| s5/feedthrough",
+    "s4": "output_projection+ gate+ | s4/output_weights "
+    "| s4/dynamics/log_rates s4/dynamics/frequencies s4/dynamics/log_steps s4/dynamics/low_rank "
+    "s4/dynamics/input_weights | s4/feedthrough",
     "s4d": "output_projection+ gate+ | s4d/output_weights "
     "| s4d/dynamics/log_rates s4d/dynamics/frequencies s4d/dynamics/log_steps | s4d/feedthrough",
     "selective_ssm": "selective_ssm/selection selective_ssm/step+ output_projection+ | "

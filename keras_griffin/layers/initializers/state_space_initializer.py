@@ -36,6 +36,18 @@ def hippo_legs(size: int) -> tuple[np.ndarray, np.ndarray]:
     return -0.5 + 1j * imaginary, vectors
 
 
+def legs_of_pairs(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """HiPPO-LegS for one of each conjugate pair: lambda, P and B, complex128 `(N / 2,)`.
+
+    V* A V = diag(lambda) - P P*,  P = V* P',  B = V* B',  P'_n = sqrt(n + 1/2),  B'_n = sqrt(2 n + 1)
+    """
+    eigenvalues, vectors = hippo_legs(size)
+    # The second half has the positive imaginary parts.
+    kept = slice(-(size // 2), None)
+    low_rank = vectors[:, kept].conj().T @ np.sqrt(np.arange(size) + 0.5)
+    return eigenvalues[kept], low_rank, math.sqrt(2.0) * low_rank
+
+
 def blocks_of_legs(size: int, blocks: int, conjugate_pairs: bool) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues `(P,)` and eigenvectors `(N, P)` of HiPPO-LegS, `blocks` systems side by side with N = `size`."""
     each = size // blocks
@@ -57,7 +69,7 @@ def diagonal_inv(size: int) -> np.ndarray:
 
 def diagonal_legs(size: int) -> np.ndarray:
     """S4D-LegS: the eigenvalues of `hippo_legs` with positive imaginary parts, ascending; else as `diagonal_lin`."""
-    return hippo_legs(size)[0][-(size // 2) :]
+    return legs_of_pairs(size)[0]
 
 
 #: The first eigenvalues of diagonal systems, by name.

@@ -1,8 +1,8 @@
 """Recurrent units: recurrences that can stand where `keras.layers.LSTM` stood, one to a file.
 
-Each is a `RecurrentUnit`: its class declares which weights and which state it will have. Each is on `linear_scan`, so
-all steps run at once in training, and takes resets and masks anywhere. By its name in `UNITS` it is also the recurrence
-of a `RecurrentBlock` or a `UnitBlock`, and a mixer of a model's pattern.
+Each is a `RecurrentUnit`: its class declares which weights and which state it will have. Each is on a scan of
+`keras_griffin.ops`, so all steps run at once in training, and takes resets and masks anywhere. By its name in `UNITS`
+it is also the recurrence of a `RecurrentBlock` or a `UnitBlock`, and a mixer of a model's pattern.
 """
 
 from keras_griffin.layers.units.cg_lru import CGLRU
@@ -15,6 +15,7 @@ from keras_griffin.layers.units.qrnn import QRNN
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
 from keras_griffin.layers.units.rg_lru import RGLRU
 from keras_griffin.layers.units.rg_lru_cell import RGLRUCell
+from keras_griffin.layers.units.s4 import S4
 from keras_griffin.layers.units.s4d import S4D
 from keras_griffin.layers.units.s5 import S5
 from keras_griffin.layers.units.selective_ssm import SelectiveSSM
@@ -28,6 +29,7 @@ UNITS: dict[str, type[RecurrentUnit]] = {
     "min_gru": MinGRU,
     "min_lstm": MinLSTM,
     "lru": LRU,
+    "s4": S4,
     "s4d": S4D,
     "s5": S5,
     "selective_ssm": SelectiveSSM,
@@ -47,6 +49,7 @@ __all__ = [
     "RGLRUCell",
     "RecurrentUnit",
     "RecurrentUnitState",
+    "S4",
     "S4D",
     "S5",
     "SelectiveSSM",

@@ -1,7 +1,6 @@
 """The weights that set how a diagonal state space evolves, and the system that they and a step make."""
 
 import math
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -11,6 +10,7 @@ from keras_griffin.layers.base.initialization import given, random_initializer, 
 from keras_griffin.layers.base.weights import Weight
 from keras_griffin.layers.initializers import state_space_initializer as initial
 from keras_griffin.layers.units.s5 import bilinear, zoh
+from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.shapes import Tensor
 
 #: How the continuous system is sampled.
@@ -37,22 +37,27 @@ class DiagonalDynamics(keras.layers.Layer):
 
     def build(self, inputs_shape):
         """Create the weights."""
-        eigenvalues = np.tile(initial.DIAGONALS[self.initialization](self.state_size), (inputs_shape[-1], 1))
+        eigenvalues, width = initial.DIAGONALS[self.initialization](self.state_size), inputs_shape[-1]
+        self.log_rates = self.add("log_rates", np.log(-eigenvalues.real), width)
+        self.frequencies = self.add("frequencies", eigenvalues.imag, width)
         steps = seeded_when_called(keras.initializers.RandomUniform, *map(math.log, self.step_range))
+        self.log_steps = self.add_weight((width,), random_initializer(steps), name="log_steps", autocast=False)
 
-        def add(name: str, initializer: Callable, shape: tuple[int, ...]):
-            return self.add_weight(shape, random_initializer(initializer), name=name, autocast=False)
+    def add(self, name: str, values: np.ndarray, width: int) -> keras.Variable:
+        """Create a weight with the same values for each channel."""
+        values = np.tile(values, (width, 1))
+        return self.add_weight(values.shape, given(values), name=name, autocast=False)
 
-        self.log_rates = add("log_rates", given(np.log(-eigenvalues.real)), eigenvalues.shape)
-        self.frequencies = add("frequencies", given(eigenvalues.imag), eigenvalues.shape)
-        self.log_steps = add("log_steps", steps, eigenvalues.shape[:1])
-
-    def sampled(self, discretization: str) -> tuple[Tensor, Tensor]:
-        """`transition` and `input_weights` of `ops.state_space`, each `(D, N)`, for samples of s' = lambda s + x."""
+    def continuous(self) -> tuple[Components, Tensor]:
+        """lambda, `(D, N / 2)`, and d, `(D, 1)`, float32."""
         log_rates, frequencies, log_steps = (
             ops.cast(weight, "float32") for weight in (self.log_rates, self.frequencies, self.log_steps)
         )
-        rate, step = (-ops.exp(log_rates), frequencies), ops.expand_dims(ops.exp(log_steps), -1)
+        return (-ops.exp(log_rates), frequencies), ops.expand_dims(ops.exp(log_steps), -1)
+
+    def sampled(self, discretization: str) -> tuple[Tensor, Tensor]:
+        """`transition` and `input_weights` of `ops.state_space`, each `(D, N)`, for samples of s' = lambda s + x."""
+        rate, step = self.continuous()
         if discretization == "zoh":
             logarithm, (_, factor) = (rate[0] * step, rate[1] * step), zoh(rate, step)
         else:
