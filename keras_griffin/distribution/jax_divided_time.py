@@ -21,6 +21,7 @@ from keras_griffin.ops.recurrence.marks import apply_marks, forgetting, marks_of
 from keras_griffin.ops.recurrence.numbers import add, components_of, conjugate, number_of
 from keras_griffin.ops.rg_lru.gates import GatedScanInputs, gates
 from keras_griffin.ops.shared.time_axis import DIVIDED_RULES, time_along
+from keras_griffin.ops.state_space.inputs import DenseSystem, DiagonalSystem
 
 
 def linear_scan(decay, inputs, initial_state, *, marks, reverse, axis_name):
@@ -94,6 +95,32 @@ def gated_linear_attention(query, key, value, log_decay, angles, initial_state, 
     first = tuple(jnp.split(start, 2 if is_turned else 1, axis=2))
     tensors = value, query, key, log_decay, angles
     outputs, last = _over_devices(run, product_of, tensors, first, marks, axis_name)
+    return *outputs, jnp.concatenate(last, axis=2)
+
+
+def state_space(inputs, system, initial_state, *, marks, axis_name):
+    """The rule of `keras_griffin.ops.state_space` for a diagonal system, whose states are complex numbers."""
+    num_devices("state_space", axis_name)
+    if isinstance(system, DenseSystem):
+        raise ValueError(
+            "state_space: with time divided over devices, transition must be diagonal, of shape (D, N). "
+            f"Got {system.transition.shape}."
+        )
+
+    def run(tensors, start, marks):
+        inputs, b, c, rates = tensors
+        outputs, last = ops.state_space(inputs, rates, b, c, jnp.concatenate(start, axis=2), **_named(marks))
+        return outputs, tuple(jnp.split(last, 2, axis=2))
+
+    def product_of(tensors, marks, dtype):
+        inputs, *weights = tensors
+        real = _total(jnp.ones_like(inputs[..., 0]), marks, dtype)
+        powers = DiagonalSystem(*(x.astype(dtype) for x in weights)).powers(real)
+        return tuple(jnp.moveaxis(part, 2, 0) for part in powers)
+
+    (start,) = _start(initial_state, inputs, (*inputs.shape[::2], system.rates.shape[1]))
+    first = tuple(jnp.split(start, 2, axis=2))
+    outputs, last = _over_devices(run, product_of, (inputs, *system), first, marks, axis_name)
     return *outputs, jnp.concatenate(last, axis=2)
 
 
@@ -190,7 +217,7 @@ DIVIDED_RULES.update(
     {
         rule.__name__: rule
         for rule in (
-            *(linear_scan, rg_lru, selective_scan, gated_linear_attention, log_scan),
+            *(linear_scan, rg_lru, selective_scan, gated_linear_attention, state_space, log_scan),
             *(causal_conv, local_attention, positions, running_count, state_before),
         )
     }

@@ -103,6 +103,10 @@ class H3(ScaledMixer):
         hidden = StateSpec((width * given.head_dim, given.state_size), "float32")
         return {"keys": StateSpec((given.shift_size - 1, width)), "hidden": hidden}
 
+    @classmethod
+    def reach_of(cls, **arguments: Any) -> int:
+        return cls.with_defaults(arguments).shift_size - 1
+
     def initializers(self) -> dict[str, Callable]:
         normal = keras.initializers.RandomNormal
         return {

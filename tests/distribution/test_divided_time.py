@@ -24,6 +24,7 @@ from keras_griffin.ops.rg_lru import reference as unit_reference
 from keras_griffin.ops.rg_lru.gates import GatedScanInputs
 from keras_griffin.ops.selective_scan.cases import SelectiveCase
 from keras_griffin.ops.shared import time_axis
+from keras_griffin.ops.state_space.cases import SystemCase
 from keras_griffin.testing.closeness import assert_close
 from tests.distribution.devices import divided
 
@@ -152,6 +153,7 @@ SCANS = [
     (8, SelectiveCase(LENGTH, BATCH, WIDTH, **MARKS)),
     (8, LogCase(LENGTH, BATCH, WIDTH, **MARKS)),
     (4, LogCase(LENGTH, BATCH, WIDTH, has_initial_state=False, dtype="float64")),
+    (8, SystemCase(LENGTH, BATCH, WIDTH, **MARKS)),
     (8, AttentionCase(LENGTH, BATCH, WIDTH, num_key_heads=1, has_angles=True, **MARKS)),
     (4, AttentionCase(LENGTH, BATCH, WIDTH, by_channel=True, has_initial_state=False, dtype="float64")),
 ]
@@ -172,7 +174,7 @@ def test_scan_with_a_state_of_its_own(devices, case):
     weights = tuple(draw(*x.shape) for x in expected)
     got = with_gradients(over(devices, call, specs, (STEPS, WHOLE), flags), tuple(arrays), weights)
     # Keras has sine and cosine in float32.
-    dtype = "float32" if getattr(case, "has_angles", False) else "float64"
+    dtype = "float32" if isinstance(case, SystemCase) or getattr(case, "has_angles", False) else "float64"
     assert_all_close(got, (expected, case.gradients(list(weights), *arrays)), dtype)
 
 
@@ -228,10 +230,18 @@ CALLS = {
     "rg_lru": lambda: ops.rg_lru(*[draw(1, 4, 2)] * 3, draw(2)),
     "selective_scan": lambda: ops.selective_scan(*[draw(1, 4, 2)] * 2, *[draw(2, 3), *[draw(1, 4, 3)] * 2]),
     "gated_linear_attention": lambda: ops.gated_linear_attention(*[draw(1, 4, 1, 2)] * 3),
+    "state_space": lambda: ops.state_space(draw(1, 4, 2), *[draw(2, 4)] * 3),
     "log_scan": lambda: ops.log_scan(*[draw(1, 4, 2)] * 2),
     "causal_conv": lambda: ops.causal_conv(draw(1, 4, 2), draw(4, 2)),
     "local_attention": lambda: ops.local_attention(*[draw(1, 4, 1, 2)] * 3, 2),
 }
+
+
+def test_a_state_that_is_carried_by_a_matrix_is_refused():
+    with pytest.raises(ValueError, match=r"^state_space: with time divided .* be diagonal, .* Got \(2, 4, 4\)\."):
+        over(2, lambda x: ops.state_space(x, draw(2, 4, 4), draw(2, 4), draw(2, 4))[0], STEPS, STEPS, {})(draw(1, 4, 2))
+    with pytest.raises(ValueError, match="^delta_rule: an op must have a rule for time divided over devices"):
+        over(2, lambda x: ops.delta_rule(x, x, x, None, x[..., 0])[0], STEPS, STEPS, {})(draw(1, 4, 1, 2))
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -93,6 +93,10 @@ class ExpandedMixer(Mixer):
         """The scale of the last kernel is for one residual branch in each layer, or two with an MLP."""
         return {"output_variance_scale": UNIFORM / (config.num_layers * (2 if config.mlp_width else 1))}
 
+    @classmethod
+    def reach_of(cls, **arguments: Any) -> int:
+        return cls.with_defaults(arguments).conv_kernel_size - 1
+
     def initializers(self) -> dict[str, Callable]:
         """Uniform up to R^-1/2, for R inputs of a kernel or taps of the convolution."""
         scales = {**dict.fromkeys(self.projections, UNIFORM), "output_projection": self.output_variance_scale}

@@ -89,10 +89,6 @@ class S4D(RecurrentUnit):
     def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
         return {"hidden": StateSpec((width, cls.with_defaults(arguments).state_size), "float32")}
 
-    @classmethod
-    def reach_of(cls, **arguments: Any) -> None:
-        """All steps, for `sequence_parallel`, which cannot divide this recurrence."""
-
     def initializers(self) -> dict[str, Callable]:
         """C = [Re C; Im C], of complex variance 1."""
         normal = keras.initializers.RandomNormal

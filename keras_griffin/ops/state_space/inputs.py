@@ -27,15 +27,15 @@ class DiagonalSystem(NamedTuple):
         """For chunks of `size` steps."""
         steps = ops.arange(size, dtype=self.rates.dtype)
         c, d = _halves(ops.expand_dims(self.output_weights, -1), 1)
-        p, q = self._powers(steps + 1.0)
+        p, q = self.powers(steps + 1.0)
         reading = ops.concatenate([c * p + d * q, d * p - c * q], axis=1)
         b = ops.expand_dims(self.input_weights, -1)
-        writing = _turned(b, self._powers(float(size - 1) - steps), 1)
+        writing = _turned(b, self.powers(float(size - 1) - steps), 1)
         return _chunk(self, reading, ops.swapaxes(writing, 1, 2))
 
     def carried(self, states: Tensor, steps: Tensor, most: int) -> Tensor:
         """A^steps h for `states (B, D, N)` and `steps (B, 1)` int32, below `most`."""
-        powers = self._powers(ops.cast(steps[:, 0], states.dtype))
+        powers = self.powers(ops.cast(steps[:, 0], states.dtype))
         return _turned(states, [ops.transpose(part, (2, 0, 1)) for part in powers], 2)
 
     def after_chunks(self, size: int, entering: Tensor, start: Tensor, forgets: Tensor | None) -> Tensor:
@@ -45,13 +45,13 @@ class DiagonalSystem(NamedTuple):
         # One scan of all pairs.
         entering = [ops.reshape(x, (batch_size, chunks, pairs)) for x in _halves(entering, 3)]
         start = [ops.reshape(x, (batch_size, pairs)) for x in _halves(start, 2)]
-        powers = self._powers(ops.full((1,), size, self.rates.dtype))
+        powers = self.powers(ops.full((1,), size, self.rates.dtype))
         decay = [ops.broadcast_to(ops.reshape(x, (pairs,)), (batch_size, chunks, pairs)) for x in powers]
         states, _ = linear_scan(tuple(decay), tuple(entering), tuple(start), reset=forgets)
         states = [ops.reshape(x, (batch_size, chunks, width, numbers // 2)) for x in states]
         return ops.concatenate(states, axis=-1)
 
-    def _powers(self, exponents):
+    def powers(self, exponents):
         """Real and imaginary parts of A^e, `(D, N / 2, S)`, for `e (S,)` up to 64."""
         size, phase = _halves(ops.expand_dims(self.rates, -1), 1)
         # The products of a phase of few bits are exact; those of the whole phase would be rounded to 1e-5 radians.
