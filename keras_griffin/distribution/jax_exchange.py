@@ -41,7 +41,7 @@ def gathered(numbers: tuple[Components, ...], axis_name: str) -> tuple[Component
     return jax.tree.unflatten(tree, jnp.unstack(lax.all_gather(jnp.stack(leaves), axis_name), axis=1))
 
 
-def state_before(
+def state_of_device(
     products: Components,
     lasts: Components,
     forgotten: Tensor | None,

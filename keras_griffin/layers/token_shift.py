@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 from keras_griffin.ops.causal_conv import causal_conv
+from keras_griffin.ops.shared.time_axis import state_before
 from keras_griffin.shapes import Tensor
 
 
@@ -32,6 +33,6 @@ def taps_of(
 
 def states_before(states: Tensor, start: Tensor, reset: Tensor | None, nothing: float = 0.0) -> Tensor:
     """The state before each step, from those after, `(B, T, D)`, and the first, `(B, D)`; `nothing` before a reset."""
-    start = ops.cast(ops.expand_dims(start, 1), states.dtype)
+    start = state_before(states, ops.cast(ops.expand_dims(start, 1), states.dtype))
     before = start if states.shape[1] == 1 else ops.concatenate([start, states[:, :-1]], axis=1)
     return before if reset is None else ops.where(ops.expand_dims(reset, -1), nothing, before)

@@ -58,6 +58,10 @@ class AFT(ScaledMixer):
     def state_of(cls, width: int, tokens: int, **others: Any) -> dict[str, StateSpec]:
         return {"average": StateSpec((width,), "float32"), "log_weight": StateSpec((width,), "float32", NOTHING)}
 
+    @classmethod
+    def reach_of(cls, **others: Any) -> int:
+        return 0
+
     def advance(
         self, inputs: Tensor, state: AFTState, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, AFTState]:

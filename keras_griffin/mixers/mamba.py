@@ -97,6 +97,10 @@ class Mamba(Mixer):
             "hidden": StateSpec((inner, given.state_size), "float32"),
         }
 
+    @classmethod
+    def reach_of(cls, **arguments: Any) -> int:
+        return cls.with_defaults(arguments).conv_kernel_size - 1
+
     def initializers(self) -> dict[str, Callable]:
         scales = {"input_projection": UNIFORM, "gate": UNIFORM, "output_projection": self.output_variance_scale}
         return {f"{name}/kernel": scaled(scale, "uniform") for name, scale in scales.items()}

@@ -32,6 +32,10 @@ class RWKVMixer(Mixer):
         return {}
 
     @classmethod
+    def reach_of(cls, **arguments: Any) -> int:
+        return 1
+
+    @classmethod
     def arguments_of_layer(cls, config: Any, index: int) -> dict[str, Any]:
         return initial.place_of(config, index)
 
@@ -181,10 +185,6 @@ class RWKV4Channel(RWKVMixer):
     @classmethod
     def state_of(cls, width: int, tokens: int, **others: Any) -> dict[str, StateSpec]:
         return {"inputs": StateSpec((1, width))}
-
-    @classmethod
-    def reach_of(cls, **arguments: Any) -> int:
-        return 1
 
     def initializers(self) -> dict[str, Callable]:
         zeros = keras.initializers.Zeros()

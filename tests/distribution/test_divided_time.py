@@ -17,9 +17,12 @@ from jax.sharding import PartitionSpec
 
 from keras_griffin import ops
 from keras_griffin.distribution import time_along
+from keras_griffin.ops.gated_linear_attention.cases import AttentionCase
 from keras_griffin.ops.linear_scan import reference as scan_reference
+from keras_griffin.ops.log_scan.cases import LogCase
 from keras_griffin.ops.rg_lru import reference as unit_reference
 from keras_griffin.ops.rg_lru.gates import GatedScanInputs
+from keras_griffin.ops.selective_scan.cases import SelectiveCase
 from keras_griffin.ops.shared import time_axis
 from keras_griffin.testing.closeness import assert_close
 from tests.distribution.devices import divided
@@ -144,6 +147,35 @@ def test_linear_scan(devices, marked, reverse, is_complex):
     assert_all_close(got, jax.tree.map(parts, (states, gradients)))
 
 
+MARKS = {"has_reset": True, "has_mask": True, "dtype": "float64"}
+SCANS = [
+    (8, SelectiveCase(LENGTH, BATCH, WIDTH, **MARKS)),
+    (8, LogCase(LENGTH, BATCH, WIDTH, **MARKS)),
+    (4, LogCase(LENGTH, BATCH, WIDTH, has_initial_state=False, dtype="float64")),
+    (8, AttentionCase(LENGTH, BATCH, WIDTH, num_key_heads=1, has_angles=True, **MARKS)),
+    (4, AttentionCase(LENGTH, BATCH, WIDTH, by_channel=True, has_initial_state=False, dtype="float64")),
+]
+
+
+@pytest.mark.parametrize(("devices", "case"), SCANS, ids=lambda x: f"{type(x).__name__}-{x}")
+def test_scan_with_a_state_of_its_own(devices, case):
+    arrays = [argument.values for argument in case.arguments()]
+    specs = tuple(STEPS if x.shape[:2] == (BATCH, LENGTH) else WHOLE for x in arrays)
+    flags = {name: flag for name, flag in case.options.items() if flag is not None}
+
+    def call(*tensors, **flags):
+        """The case's op, with each device's part of the marks."""
+        kind = type(case)
+        return tuple(type("Divided", (kind,), {"options": flags})(**vars(case)).call(*tensors))
+
+    expected = case.definition(*arrays)
+    weights = tuple(draw(*x.shape) for x in expected)
+    got = with_gradients(over(devices, call, specs, (STEPS, WHOLE), flags), tuple(arrays), weights)
+    # Keras has sine and cosine in float32.
+    dtype = "float32" if getattr(case, "has_angles", False) else "float64"
+    assert_all_close(got, (expected, case.gradients(list(weights), *arrays)), dtype)
+
+
 @pytest.mark.parametrize(("devices", "reverse"), [(8, False), (4, True)])
 def test_a_past_that_is_not_finite_ends_at_a_reset(devices, reverse):
     inputs, start, weights = arguments_of(False)
@@ -194,6 +226,9 @@ def test_local_attention(devices, window, marked):
 CALLS = {
     "linear_scan": lambda: ops.linear_scan(draw(1, 4, 2), draw(1, 4, 2)),
     "rg_lru": lambda: ops.rg_lru(*[draw(1, 4, 2)] * 3, draw(2)),
+    "selective_scan": lambda: ops.selective_scan(*[draw(1, 4, 2)] * 2, *[draw(2, 3), *[draw(1, 4, 3)] * 2]),
+    "gated_linear_attention": lambda: ops.gated_linear_attention(*[draw(1, 4, 1, 2)] * 3),
+    "log_scan": lambda: ops.log_scan(*[draw(1, 4, 2)] * 2),
     "causal_conv": lambda: ops.causal_conv(draw(1, 4, 2), draw(4, 2)),
     "local_attention": lambda: ops.local_attention(*[draw(1, 4, 1, 2)] * 3, 2),
 }

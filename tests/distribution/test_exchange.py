@@ -15,7 +15,7 @@ from keras_griffin.distribution.jax_exchange import (
     is_first,
     num_devices,
     on_the_same_devices,
-    state_before,
+    state_of_device,
     steps_before,
 )
 from keras_griffin.testing.closeness import assert_close
@@ -44,7 +44,7 @@ def test_each_device_starts_where_the_one_before_ends(reverse, parts):
     def start(products, lasts, first):
         every = gathered((tuple(products), tuple(lasts)), "time")
         first = on_the_same_devices(tuple(first), "time")
-        return jnp.stack(state_before(*every, None, first, "time", reverse))
+        return jnp.stack(state_of_device(*every, None, first, "time", reverse))
 
     along = PartitionSpec(None, "time")
     got = divided(start, 8, (along, along, PartitionSpec()), along)(

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.distribution import layout_map, sequence_parallel
+from keras_griffin.distribution import layout_map, sequence_parallel, time_along
 from keras_griffin.distribution.sequence_parallel import SequenceParallel
-from keras_griffin.mixers import MIXERS
-from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
+from keras_griffin.mixers import MIXERS, mixer_names
+from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQATransformer
 from keras_griffin.testing.closeness import assert_close
 from scripts.page_examples import check_output, examples_of, run_python
 from tests.mixers.average import Average, config_of_average
@@ -20,8 +20,10 @@ if keras.backend.backend() != "jax":
     pytest.skip("JAX alone divides time", allow_module_level=True)
 
 import jax
+from jax.sharding import PartitionSpec
 
 from tests.distribution.devices import collectives, mesh_of
+from tests.distribution.devices import divided as over_devices
 
 pytestmark = pytest.mark.slow
 #: One block of each kind, and sizes that nothing divides. The window reaches over three of eight devices.
@@ -222,6 +224,30 @@ def test_a_model_that_cannot_be_divided_is_refused():
         "how many steps it looks back. Got GlobalMQA in block_0, which does not."
     )
     assert refusal("griffin") == "sequence_parallel: model must be a LanguageModel. Got 'griffin'."
+
+
+@pytest.mark.parametrize("name", mixer_names())
+def test_every_mixer_is_divided_or_refused(name):
+    options = {name: {"max_length": 16}} if name == "hyena" else {}
+    config = CONFIG.replace(width=12, recurrence_width=12, block_pattern=(name,), mixer_options=options)
+    kind, arguments = config.mixer_class(name), config.mixer_arguments(name)
+    if kind.divisible_reach_of(**arguments) is None:
+        assert f"Got {kind.__name__} in block_0" in refusal(LanguageModel(config))
+        return
+    mixer = kind(**arguments)
+    mixer.build((None, None, 12))
+    generator = np.random.default_rng(0)
+    for weight in mixer.weights:
+        weight.assign(np.asarray(weight) + 0.3 * generator.normal(size=weight.shape))
+    inputs, reset = generator.normal(size=(2, 16, 12)).astype("float32"), SEGMENTS[:, :16] != SEGMENTS[:, 1:17]
+
+    def on_each(inputs, reset):
+        with time_along("time"):
+            return mixer(inputs, reset=reset)
+
+    steps = PartitionSpec(None, "time")
+    outputs = over_devices(on_each, 4, (steps, steps), steps)(inputs, reset)
+    assert_close(outputs, np.asarray(jax.jit(lambda x, new: mixer(x, reset=new))(inputs, reset)))
 
 
 def test_a_mesh_without_the_axes_is_refused():

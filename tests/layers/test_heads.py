@@ -1,6 +1,7 @@
 """Heads are cut from a vector in their order, and each has a norm of its own."""
 
 import numpy as np
+import pytest
 
 from keras_griffin.layers.heads import merge_heads, rms_normalised, split_heads
 from keras_griffin.testing.arrays import as_array
@@ -15,7 +16,8 @@ def test_heads():
     np.testing.assert_array_equal(as_array(merge_heads(heads)), X)
 
 
-def test_norms():
-    expected = X / np.sqrt((X.astype("float64") ** 2).mean(-1, keepdims=True) + 0.25)
-    assert_close(rms_normalised(X, 0.25), expected)
-    assert_close(rms_normalised(X.astype("float16"), 0.25), expected, "float16")
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_norms(dtype):
+    x = X.astype(dtype)
+    expected = x / np.sqrt((x.astype("float64") ** 2).mean(-1, keepdims=True) + 0.25)
+    assert_close(rms_normalised(x, 0.25), expected, "float32")

@@ -14,10 +14,7 @@ from keras import ops
 from keras_griffin.ops import (
     causal_conv,
     explain,
-    linear_scan,
     local_attention,
-    log_scan,
-    rg_lru,
     use_implementation,
 )
 from keras_griffin.ops.delta_rule.cases import DeltaCase
@@ -158,23 +155,28 @@ def test_scan(op_name, implementation, options):
         assert not np.any(finite & ~by_definition)
 
 
-@pytest.mark.parametrize("op_name", ["linear_scan", "log_scan", "rg_lru"])
+@pytest.mark.parametrize("op_name", SCANS)
 def test_one_step_forgets_what_was_before(op_name):
-    sequence, start = np.full((2, 1, 3), 0.5, "float32"), np.full((2, 3), np.nan, "float32")
-    reset = np.array([[True], [False]])
-    more = [sequence, sequence[0, 0]] if op_name == "rg_lru" else []
-
-    def call(start, *tensors):
-        function = {"linear_scan": linear_scan, "log_scan": log_scan, "rg_lru": rg_lru}[op_name]
-        return function(*tensors, start, reset=reset)[0]
-
-    states = as_array(call(start, sequence, sequence, *more))
-    assert np.all(np.isfinite(states[0])) and np.all(np.isnan(states[1]))
+    case = SCANS[op_name](1, BATCH, WIDTH, has_reset=True)
+    arrays = [argument.values.astype("float32") for argument in case.arguments()]
+    (forgets,) = case.options["reset"].T
+    assert 0 < forgets.sum() < BATCH
+    spoiled = [*arrays[:-1], np.full_like(arrays[-1], np.nan)]
+    results, expected = [as_array(x) for x in case.call(*map(ops.convert_to_tensor, spoiled))], case.definition(*arrays)
+    for got, wanted in zip(results, expected, strict=True):
+        assert_clean(got, wanted, ~forgets)
+        assert np.isnan(got[~forgets]).any(axis=tuple(range(1, got.ndim))).all()
     if CAN_TRAIN:
-        loss = lambda *tensors: ops.sum(call(*tensors)[0])  # noqa: E731
-        _, gradients = value_and_gradient(loss, start, sequence, sequence, *more)
-        into_start, *into_sequences = (x[0] for x in gradients if x.ndim > 1)
-        assert not np.any(into_start) and all(np.all(np.isfinite(x)) for x in into_sequences)
+        weights = [np.where(_rows(forgets, x), draw(random_rows(), *x.shape), 0.0) for x in expected]
+        weights = [x.astype("float32") for x in weights]
+        spoiled = [*arrays[:-1], np.where(_rows(forgets, arrays[-1]), np.float32(np.nan), arrays[-1])]
+        _, gradients = value_and_gradient(lambda *tensors: weighted(case.call(*tensors), weights), *spoiled)
+        for got, wanted in zip(gradients, case.gradients(weights, *arrays), strict=True):
+            assert_close(got, wanted, "float32", factor=3)
+
+
+def _rows(mark, like):
+    return mark.reshape(-1, *[1] * (like.ndim - 1))
 
 
 def definition_of_causal_conv(inputs, kernel, start, rows, weights):

@@ -75,11 +75,6 @@ class LSLSTM(ProjectedUnit):
     def state_of(cls, width: int, tokens: int, *, units: int | None = None, **others: Any) -> dict[str, StateSpec]:
         return {name: StateSpec((units or width,), "float32") for name in ("surrogate", "cell")}
 
-    @classmethod
-    def reach_of(cls, **arguments: Any) -> int | None:
-        """With `shift` it moves s along time without an op that could be divided."""
-        return None if cls.with_defaults(arguments).shift else 0
-
     def build_weights(self, width: int) -> None:
         """Create the surrogate, and the gates' projections as two attributes, as files have them."""
         self.surrogate = GILR(self.units, return_sequences=True, name="surrogate", dtype=self.dtype_policy)

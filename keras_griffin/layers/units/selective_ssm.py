@@ -84,10 +84,6 @@ class SelectiveSSM(RecurrentUnit):
     def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
         return {"hidden": StateSpec((width, cls.with_defaults(arguments).state_size), "float32")}
 
-    @classmethod
-    def reach_of(cls, **arguments: Any) -> None:
-        """All steps, for `sequence_parallel`, which cannot divide this recurrence."""
-
     def initializers(self) -> dict[str, Callable]:
         """The authors'. For R inputs, kernels are uniform up to R^-1/2."""
         uniform = keras.initializers.VarianceScaling(UNIFORM, "fan_in", "uniform")

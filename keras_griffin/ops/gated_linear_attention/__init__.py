@@ -89,8 +89,7 @@ def gated_linear_attention(
 
     Raises:
         ValueError: the shapes do not fit, G does not divide N, H is odd where there are angles, a dtype is not
-            floating, `reset` or `mask` is not boolean, the requested implementation can't serve the call, or time is
-            divided over devices, for which there is no rule.
+            floating, `reset` or `mask` is not boolean, or the requested implementation can't serve the call.
 
     Reference: Yang et al. 2024 (arXiv 2312.06635), section 4; Katharopoulos et al. 2020 (arXiv 2006.16236); Sun et al.
     2023 (arXiv 2307.08621), equations 1 to 7; Dao and Gu 2024 (arXiv 2405.21060), section 6.
@@ -123,14 +122,14 @@ def _check(query, value, log_decay, angles):
             "gated_linear_attention: query and key must have shape (B, T, G, H) and value (B, T, N, P). "
             f"Got query {tuple(query.shape)} and value {tuple(value.shape)}."
         )
-    groups, channels, num_heads = *query.shape[2:], value.shape[2]
+    (groups, channels), num_heads = query.shape[2:], value.shape[2]
     if groups == 0 or num_heads % groups:
         raise ValueError(
             "gated_linear_attention: the heads of query and key must divide those of value. "
             f"Got {groups} heads of query and {num_heads} of value."
         )
-    of_decay = None if log_decay is None else tuple(log_decay.shape)
-    by_head = of_decay is None or of_decay in ((num_heads,), (*of_decay[:2], num_heads), (*of_decay[:2], num_heads, 1))
+    of_decay = (num_heads,) if log_decay is None else tuple(log_decay.shape)
+    by_head = of_decay in ((num_heads,), (*of_decay[:2], num_heads), (*of_decay[:2], num_heads, 1))
     if not by_head and of_decay[2:] != (num_heads, channels):
         raise ValueError(
             f"gated_linear_attention: log_decay must have shape ({num_heads},), (B, T, {num_heads}) or "

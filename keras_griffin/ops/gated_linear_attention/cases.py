@@ -44,8 +44,8 @@ class AttentionCase(RecurrenceCase):
         return [*sequences, *[None] * (not self.has_angles), *start]
 
     def call(self, *tensors):
-        *sequences, angles, start = [*self._named(tensors), *[None] * (not self.has_initial_state)]
-        return list(gated_linear_attention(*sequences, start, angles=angles, **self.options))
+        query, key, value, log_decay, angles, *start = self._named(tensors)
+        return list(gated_linear_attention(query, key, value, log_decay, *start, angles=angles, **self.options))
 
     def definition(self, *arrays):
         return list(reference.definition(*self._named(arrays), **self.options))
@@ -56,13 +56,15 @@ class AttentionCase(RecurrenceCase):
     @classmethod
     def timed(cls, device):
         """Gated linear attention, and Mamba-2, of a small model."""
-        sizes = {"has_initial_state": False, "batch_size": 2}
-        shapes = [
-            {"width": 256, "num_heads": 4, "num_key_heads": 4, "channels": 128, "by_channel": True},
-            {"width": 64, "num_heads": 32, "num_key_heads": 1, "channels": 128},
-        ]
         lengths = [1024] if device == "cpu" else [1024, 4096]
-        return tuple(cls(length, **sizes, **shape) for length in lengths for shape in shapes)
+        return tuple(
+            case
+            for length in lengths
+            for case in (
+                cls(length, 2, 256, "float32", False, False, False, 4, 4, 128, True),
+                cls(length, 2, 64, "float32", False, False, False, 32, 1, 128),
+            )
+        )
 
 
 #: A chunk has 64 steps.

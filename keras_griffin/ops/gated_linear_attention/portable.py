@@ -4,6 +4,7 @@ import math
 
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.ops.chunked.contained import contained
 from keras_griffin.ops.chunked.halves import (
     STRONGEST,
@@ -23,6 +24,7 @@ from keras_griffin.ops.rotary_embedding import Rotation, rotated
 supports = prefix.supports
 
 
+@backends.active().compiled
 def gated_linear_attention(query, key, value, log_decay, angles, initial_state, marks):
     """The outputs and the last state; see the package."""
     return _attend(query, key, value, at_least(log_decay), angles, initial_state, marks)
@@ -85,9 +87,9 @@ def _scan(decay, inputs, start):
     shape = ops.shape(inputs[0])
     width = math.prod(shape[2:])
     states, last = linear_scan(
-        number_of([ops.reshape(a + ops.zeros_like(inputs[0]), (*shape[:2], width)) for a in decay]),
-        number_of([ops.reshape(x, (*shape[:2], width)) for x in inputs]),
-        number_of([ops.reshape(h, (shape[0], width)) for h in start]),
+        number_of(tuple(ops.reshape(a + ops.zeros_like(inputs[0]), (*shape[:2], width)) for a in decay)),
+        number_of(tuple(ops.reshape(x, (*shape[:2], width)) for x in inputs)),
+        number_of(tuple(ops.reshape(h, (shape[0], width)) for h in start)),
     )
     parts = components_of(states), components_of(last)
     return [ops.reshape(x, shape) for x in parts[0]], [ops.reshape(h, (shape[0], *shape[2:])) for h in parts[1]]

@@ -31,7 +31,7 @@ def gradient(outputs_gradient, final_gradient, query, key, value, log_decay, ang
     q, k, v, decay, turn = sequences
     states = _states(sequences, initial_state, forgotten)
     into_outputs, into_state = shown(np.asarray(outputs_gradient)), np.asarray(final_gradient)
-    into = [None if x is None else np.zeros_like(x) for x in sequences]
+    into = [np.zeros_like(q if x is None else x) for x in sequences]
     for t in reversed(range(value.shape[1])):
         into_state = into_state + q[:, t, ..., None] * into_outputs[:, t, :, None]
         past = np.where(forgotten[:, t], 0.0, states[t])
@@ -47,8 +47,9 @@ def gradient(outputs_gradient, final_gradient, query, key, value, log_decay, ang
             into[4][:, t] = np.sum(second * real - first * imaginary, -1)
         into_state = _turned(np.exp(decay[:, t])[..., None] * into_state, turn, t, -1.0)
         into_state = np.where(forgotten[:, t], 0.0, into_state)
-    into = [None if x is None else _summed(shown(x), like.shape) for x, like in zip(into, given, strict=True)]
-    return *(x for x in into if x is not None), *([] if initial_state is None else [into_state])
+    pairs = zip(into, given, strict=True)
+    into = [_summed(shown(x), like.shape) for x, like in pairs if like is not None]
+    return *into, *([] if initial_state is None else [into_state])
 
 
 def gated_linear_attention(query, key, value, log_decay, angles, initial_state, marks):

@@ -71,8 +71,8 @@ def log_scan(
     that is also the relative precision of the gradients.
 
     Raises:
-        ValueError: the shapes do not fit, a dtype is not floating, `reset` or `mask` is not boolean, the requested
-            implementation can't serve the call, or time is divided over devices, for which there is no rule.
+        ValueError: the shapes do not fit, a dtype is not floating, `reset` or `mask` is not boolean, or the
+            requested implementation can't serve the call.
 
     Reference: Peng et al. 2023 (arXiv 2305.13048), the stable form of RWKV's time mixing as a recurrent cell; for AFT,
     Zhai et al. 2021 (arXiv 2105.14103).

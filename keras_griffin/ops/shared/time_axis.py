@@ -65,3 +65,9 @@ def running_count(marks: Tensor) -> Tensor:
     counted = ops.cast(marks, "int32")
     rule = divided_rule("running_count")
     return ops.cumsum(counted, axis=1) if rule is None else rule(counted)
+
+
+def state_before(states: Tensor, start: Tensor) -> Tensor:
+    """The state before `states (B, T, ...)`, `(B, 1, ...)`: the start, if their first step is that of the sequence."""
+    rule = divided_rule("state_before")
+    return start if rule is None else rule(states, start)

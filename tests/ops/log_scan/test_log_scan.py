@@ -7,7 +7,6 @@ from keras import ops
 from keras_griffin.ops import linear_scan, log_scan
 from keras_griffin.ops.log_scan.log_numbers import NOTHING
 from keras_griffin.ops.log_scan.reference import log_scan_gradient
-from keras_griffin.ops.shared.time_axis import time_along
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
@@ -47,12 +46,6 @@ def test_one_step():
     expected = log_scan_gradient(decay, inputs, np.nan_to_num(start), weights, np.ones((B, D)), reset=reset)
     for got, wanted in zip(gradients, expected, strict=True):
         assert_close(got, wanted)
-
-
-def test_time_divided_over_devices_is_refused():
-    with time_along("time"):
-        with pytest.raises(ValueError, match="^log_scan: an op must have a rule for time divided over devices"):
-            log_scan(DECAY, INPUTS)
 
 
 def test_a_wrong_argument_is_named_as_the_user_knows_it():
