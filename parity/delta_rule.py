@@ -10,8 +10,9 @@ from parity.rows import row
 CASE, REFERENCE, FILE = "gated delta net", "transformers", "gated-delta-net.npz"
 #: G, N, H, P, D, and the tokens of a row, which are more than a chunk.
 GROUPS, HEADS, CHANNELS, VALUES, WIDTH, LENGTH = 2, 4, 8, 6, 16, 80
-#: How far outputs and states may be apart, in float32.
-LIMIT = 1e-5
+#: How far outputs and states may be apart, in float32; and outputs of the module, whose decays are strong and, between
+#: two steps, differences of sums: it is 8e-5 from its equations in float64, for outputs up to 11, and ours 5e-6.
+LIMIT, LIMIT_OF_MODULE = 1e-5, 1e-4
 PROMPT = 70
 
 
@@ -86,13 +87,13 @@ def judge(folder):
             gap = max(_gap(part, answers[f"{what}, {name}, {i}"]) for i, part in enumerate(ours))
             yield row(CASE, f"{what}, {name}", REFERENCE, gap, LIMIT)
     mixer, inputs, outputs = _mixer(answers), answers["inputs"], answers["outputs"]
-    yield row(CASE, "one pass", REFERENCE, _gap(mixer(inputs), outputs), LIMIT)
+    yield row(CASE, "one pass", REFERENCE, _gap(mixer(inputs), outputs), LIMIT_OF_MODULE)
     found, state = mixer.advance(inputs[:, :PROMPT], mixer.initial_state(2))
     gaps = [_gap(found, outputs[:, :PROMPT])]
     for t in range(PROMPT, LENGTH):
         found, state = mixer.advance(inputs[:, t : t + 1], state)
         gaps.append(_gap(found, outputs[:, t : t + 1]))
-    yield row(CASE, "prompt, then steps", REFERENCE, max(gaps), LIMIT)
+    yield row(CASE, "prompt, then steps", REFERENCE, max(gaps), LIMIT_OF_MODULE)
 
 
 def _mixer(answers):

@@ -22,3 +22,9 @@ def rms_normalised(x: Tensor, epsilon: float) -> Tensor:
     """The last axis, divided by its root mean square: `x / sqrt(mean(x^2) + epsilon)`, in float32 at least."""
     x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
     return x * ops.rsqrt(ops.mean(ops.square(x), axis=-1, keepdims=True) + epsilon)
+
+
+def l2_normalised(x: Tensor, epsilon: float) -> Tensor:
+    """The last axis, divided by its length: `x / sqrt(sum(x^2) + epsilon)`, in float32 at least."""
+    x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+    return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + epsilon)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_griffin.layers.heads import merge_heads, rms_normalised, split_heads
+from keras_griffin.layers.heads import l2_normalised, merge_heads, rms_normalised, split_heads
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 
@@ -21,3 +21,5 @@ def test_norms(dtype):
     x = X.astype(dtype)
     expected = x / np.sqrt((x.astype("float64") ** 2).mean(-1, keepdims=True) + 0.25)
     assert_close(rms_normalised(x, 0.25), expected, "float32")
+    expected = X / np.sqrt((X.astype("float64") ** 2).sum(-1, keepdims=True) + 0.25)
+    assert_close(l2_normalised(X, 0.25), expected)
