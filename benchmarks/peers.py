@@ -13,13 +13,13 @@ from timing import BACKEND, device
 
 
 class Peer(NamedTuple):
-    """How another package computes `linear_scan(decay, inputs)`."""
+    """How another package computes an op; the functions are described for `linear_scan(decay, inputs)`."""
 
     package: str
     #: Of a shape (B, T, D): the function to time.
     function: Callable
     #: Of (decay, inputs): its arguments.
-    arguments: Callable = lambda decay, inputs: (decay, inputs)
+    arguments: Callable = lambda *tensors: tensors
     #: Of a gradient of (B, T, D): the gradient of its outputs.
     gradient: Callable = lambda gradient: gradient
     #: Whether it is a Python loop over time, which launches kernels for every step.
@@ -80,6 +80,15 @@ def of_fused_recurrent_hgrn(shape):
     return lambda inputs, log_decay: fused_recurrent_hgrn(inputs, log_decay)[0]
 
 
+def of_delta_rule(shape):
+    """Qwen3-Next's delta rule of transformers, in chunks, without its norms of queries and keys."""
+    from transformers.models.qwen3_next.modeling_qwen3_next import torch_chunk_gated_delta_rule
+
+    return lambda query, key, value, log_decay, rates: torch_chunk_gated_delta_rule(
+        query, key, value, g=log_decay, beta=rates
+    )[0]
+
+
 def transposed(x):
     """Channels before time, in a memory of its own."""
     return x.transpose(1, 2).contiguous()
@@ -103,6 +112,7 @@ PEERS = {
         "accelerated_scan": Peer("accelerated_scan", of_accelerated_scan, channels_first, transposed),
         "accelerated_scan with transposed copies": Peer("accelerated_scan", of_accelerated_scan_with_copies),
     },
+    ("delta_rule", "torch"): {"transformers torch_chunk_gated_delta_rule": Peer("transformers", of_delta_rule)},
 }
 #: Those that need a GPU.
 ON_GPU = {

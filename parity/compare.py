@@ -16,6 +16,7 @@ import numpy as np
 
 from keras_griffin import conversion
 from keras_griffin.conversion import load_recurrentgemma, save_huggingface
+from parity import delta_rule
 from parity.ask import difference
 from parity.cases import CASES
 from parity.questions import NEW_TOKENS, questions
@@ -45,6 +46,7 @@ def main(folder):
         print(f"{backend}: {case.name} of transformers", flush=True)
         answers = json.loads((folder / case.name / "answers.json").read_text())
         rows += judge_recurrent(case, folder / case.name, answers, folder / "saved" / backend / case.name)
+    rows += delta_rule.judge(folder)
     write_rows(folder, backend, rows)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from parity import delta_rule
 from parity.ask import ask, is_as_known
 from parity.cases import CASES
 from parity.checkpoints import write_deepmind, write_huggingface, write_recurrent
@@ -33,6 +34,7 @@ def main(folder):
         (home / "answers.json").write_text(json.dumps(answers))
         for what, asked in answers.items():
             rows += [row_of(case, what, name, answer) for name, answer in asked.items()]
+    rows += delta_rule.answers_of_transformers(Path(folder))
     write_rows(folder, "itself", rows)
 
 

@@ -59,3 +59,9 @@ def divisor_of(total: int, given: int | None, usual: int, argument: str) -> int:
     if given is not None and total % given:
         raise ValueError(f"{argument} must divide {total}. Got {given}.")
     return math.gcd(total, usual) if given is None else given
+
+
+def l2_normalised(x: Tensor, epsilon: float) -> Tensor:
+    """The last axis, divided by its length: `x / sqrt(sum(x^2) + epsilon)`, in float32 at least."""
+    x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+    return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + epsilon)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_griffin.layers.heads import merge_heads, number_of_heads, rms_normalised, split_heads
+from keras_griffin.layers.heads import l2_normalised, merge_heads, number_of_heads, rms_normalised, split_heads
 from keras_griffin.mixers import Retention
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
@@ -22,6 +22,8 @@ def test_norms():
         expected = x / np.sqrt((x.astype("float64") ** 2).mean(-1, keepdims=True) + 0.25)
         assert_close(rms_normalised(x, 0.25), expected, "float32")
     np.testing.assert_array_equal(as_array(rms_normalised(0.0 * X, 0.0)), 0.0)
+    expected = X / np.sqrt((X.astype("float64") ** 2).sum(-1, keepdims=True) + 0.25)
+    assert_close(l2_normalised(X, 0.25), expected)
 
 
 @pytest.mark.any_backend

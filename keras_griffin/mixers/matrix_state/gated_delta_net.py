@@ -11,7 +11,7 @@ from keras_griffin.layers import StateSpec, Weight, dense_weights, project
 from keras_griffin.layers.base.initialization import seeded_when_called
 from keras_griffin.layers.base.mixer import ScaledMixer
 from keras_griffin.layers.base.weights import within
-from keras_griffin.layers.heads import merge_heads, rms_normalised, split_heads
+from keras_griffin.layers.heads import l2_normalised, merge_heads, rms_normalised, split_heads
 from keras_griffin.layers.initializers.state_space_initializer import HeadDynamics
 from keras_griffin.layers.projection import projected
 from keras_griffin.ops import causal_conv, delta_rule
@@ -102,22 +102,17 @@ class GatedDeltaNet(ScaledMixer):
     def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
         given = cls.with_defaults(arguments)
         num_heads, channels, values = cls._sizes(width, given)
-        keys, heads, few = given.num_heads * channels, ("num_value_heads", num_heads), ("num_heads", given.num_heads)
-        weights: dict[str, Weight] = {}
-        for name, units, groups in (
-            *(("query", keys, few), ("key", keys, few), ("value", num_heads * values, heads)),
-            *(("gate", num_heads * values, heads), ("rate", num_heads, heads)),
-            *[("step", num_heads, heads)] * given.forget_gate,
-        ):
-            weights |= dense_weights(name, width, units, 1, groups, bias=False)
+        keys, inner = given.num_heads * channels, num_heads * values
+        few, heads = ("num_heads", given.num_heads), ("num_value_heads", num_heads)
+        units = {**dict.fromkeys(("query", "key"), (keys, few)), **dict.fromkeys(("value", "gate"), (inner, heads))}
+        units |= dict.fromkeys(("rate", "step") if given.forget_gate else ("rate",), (num_heads, heads))
+        weights = dense_weights("output_projection", inner, width, 0, heads, bias=False)
+        weights["conv_kernel"] = Weight((given.conv_kernel_size, 2 * keys + inner))
+        weights["norm_scale"] = Weight((values,))
+        for name, (outputs, groups) in units.items():
+            weights |= dense_weights(name, width, outputs, 1, groups, bias=False)
         dynamics = dict.fromkeys(("log_rates", "step_bias"), Weight((num_heads,), 0, heads))
-        return {
-            **weights,
-            **dense_weights("output_projection", num_heads * values, width, 0, heads, bias=False),
-            "conv_kernel": Weight((given.conv_kernel_size, 2 * keys + num_heads * values)),
-            "norm_scale": Weight((values,)),
-            **(within("dynamics", dynamics) if given.forget_gate else {}),
-        }
+        return weights | within("dynamics", dynamics) if given.forget_gate else weights
 
     @classmethod
     def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
@@ -144,23 +139,16 @@ class GatedDeltaNet(ScaledMixer):
         inputs, reset, mask = self.prepare(inputs, reset, mask)
         num_heads, channels, _ = self._sizes(self.width, self)
         entering = ops.concatenate([project(layer, inputs) for layer in (self.query, self.key, self.value)], axis=-1)
-        kernel = ops.cast(self.conv_kernel, self.compute_dtype)
+        kernel, keys = ops.cast(self.conv_kernel, self.compute_dtype), self.num_heads * channels
         mixed, newest = causal_conv(entering, kernel, None, state.inputs, reset=reset, mask=mask)
-        mixed, keys = ops.silu(ops.cast(mixed, "float32")), self.num_heads * channels
+        mixed = ops.silu(ops.cast(mixed, "float32"))
         parts = mixed[..., :keys], mixed[..., keys : 2 * keys]
-        query, key = (_normalised(split_heads(part, self.num_heads)) for part in parts)
+        query, key = (l2_normalised(split_heads(x, self.num_heads), EPSILON) for x in parts)
         value = split_heads(mixed[..., 2 * keys :], num_heads)
         gate, rates = projected(inputs, self.gate, self.rate)
-        log_decay = None
-        if self.forget_gate:
-            _, log_decay = self.dynamics.steps_and_log_decays(project(self.step, inputs))
-        arguments = channels**-0.5 * query, key, value, log_decay, ops.sigmoid(rates)
-        outputs, memory = delta_rule(*arguments, state.memory, reset=reset, mask=mask)
+        log_decay = self.dynamics.steps_and_log_decays(project(self.step, inputs))[1] if self.forget_gate else None
+        arguments = channels**-0.5 * query, key, value, log_decay, ops.sigmoid(rates), state.memory
+        outputs, memory = delta_rule(*arguments, reset=reset, mask=mask)
         outputs = rms_normalised(outputs, EPSILON) * ops.cast(self.norm_scale, "float32")
         outputs = ops.cast(merge_heads(outputs) * ops.silu(gate), self.compute_dtype)
         return project(self.output_projection, outputs), GatedDeltaNetState(newest, memory)
-
-
-def _normalised(x):
-    """Vectors of length one along the last axis."""
-    return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + EPSILON)

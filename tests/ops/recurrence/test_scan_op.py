@@ -100,6 +100,7 @@ def test_nodes_keep_the_names_under_which_files_have_them():
         "rg_lru": "GatedScan",
         "selective_scan": "SelectiveScan",
         "state_space": "StateSpace",
+        "delta_rule": "DeltaRule",
     }
     for op_name, name in names.items():
         assert keras.saving.get_registered_name(find_op(op_name).node) == f"keras_griffin>{name}"
