@@ -17,7 +17,10 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 BENCHMARKS = ("kernels", "model", "decode")
-NAMED = ("lineage", "memory", "packing", "recurrent_decode", "retained_memory", "scaling", "training_memory")
+NAMED = (
+    *("lineage", "memory", "packing", "recurrent_decode"),
+    *("retained_memory", "retention", "scaling", "training_memory"),
+)
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 PACKAGES = (
     "keras",
@@ -29,6 +32,7 @@ PACKAGES = (
     "recurrentgemma",
     "accelerated-scan",
     "flash-linear-attention",
+    "yet-another-retnet",
 )
 
 
