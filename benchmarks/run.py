@@ -29,6 +29,7 @@ PACKAGES = (
     "recurrentgemma",
     "accelerated-scan",
     "flash-linear-attention",
+    "yet-another-retnet",
 )
 
 

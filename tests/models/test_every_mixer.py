@@ -196,7 +196,8 @@ def test_carried_and_rematerialised_training_is_the_same_training(model):
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere the step above is as users run it")
 def test_a_traced_step_is_the_eager_one():
     """Of the mixers whose scans are not Griffin's."""
-    model = strong(LanguageModel(CONFIG.replace(num_layers=3, block_pattern=("mamba", "rwkv4", "aft"))))
+    names = ("mamba", "rwkv4", "aft", "gated_linear_attention")
+    model = strong(LanguageModel(CONFIG.replace(num_layers=4, block_pattern=names)))
     before, ends = model.get_weights(), []
     for run_eagerly in (True, False):
         model.compile(keras.optimizers.SGD(0.01), loss=model.loss, run_eagerly=run_eagerly)

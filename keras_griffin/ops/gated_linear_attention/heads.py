@@ -2,7 +2,6 @@
 
 from keras import ops
 
-from keras_griffin.ops.rotary_embedding import Rotation, rotated
 from keras_griffin.shapes import Tensor
 
 
@@ -14,5 +13,6 @@ def for_heads(x: Tensor, num_heads: int) -> Tensor:
 
 def turned(x: Tensor, angles: Tensor, sign: float = 1.0) -> Tensor:
     """Pairs of channels `(j, j + H/2)` of the last axis but one, `(..., H, P)`, turned by angles `(..., H/2)`."""
-    rotation = Rotation(ops.cos(angles)[..., None, :], sign * ops.sin(angles)[..., None, :])
-    return ops.swapaxes(rotated(ops.swapaxes(x, -1, -2), rotation), -1, -2)
+    cosine, sine = ops.cos(angles)[..., None], sign * ops.sin(angles)[..., None]
+    first, second = ops.split(x, 2, axis=-2)
+    return ops.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-2)
