@@ -105,8 +105,7 @@ def test_lineage_counts_the_state_of_every_mixer(name):
     config = GriffinConfig(vocabulary_size=7, width=48, num_layers=1, num_heads=4, window=6, block_pattern=(name,))
     kept = config.mixer_class(name).state_of(48, 10, **config.mixer_arguments(name)).values()
     letters = {"D": 48, "R": config.recurrence_width, "W": 6, "T": 10, "H": 12}
-    terms = (term.split() for term in lineage()[name][3].split(" + "))
-    expected = sum(math.prod(letters.get(factor) or int(factor) for factor in term) for term in terms)
+    expected = eval(re.sub(r"(?<=\w) (?=\w)", " * ", lineage()[name][3]), letters)
     # Marks and counts are no part of it.
     assert sum(math.prod(part.shape) for part in kept if part.dtype in (None, "float32")) == expected
 
