@@ -1,7 +1,5 @@
 """Vectors as heads, as mixers with a matrix for each head need them."""
 
-import math
-
 import keras
 from keras import ops
 
@@ -49,16 +47,6 @@ def rms_normalised(x: Tensor, epsilon: float) -> Tensor:
         # Zeros stay zeros, as at masked steps.
         square = ops.where(square > 0.0, square, 1.0)
     return x * ops.rsqrt(square)
-
-
-def divisor_of(total: int, given: int | None, usual: int, argument: str) -> int:
-    """What is given, or the greatest common divisor of the total and the usual; an error unless it divides the total.
-
-    For the argument of a mixer that is a number of heads, or of a head's channels.
-    """
-    if given is not None and total % given:
-        raise ValueError(f"{argument} must divide {total}. Got {given}.")
-    return math.gcd(total, usual) if given is None else given
 
 
 def l2_normalised(x: Tensor, epsilon: float) -> Tensor:

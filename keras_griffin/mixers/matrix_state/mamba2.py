@@ -10,7 +10,7 @@ from keras_griffin.checks import COUNT, POSITIVE
 from keras_griffin.layers import StateSpec, Weight, dense_weights, project
 from keras_griffin.layers.base.mixer import ExpandedMixer
 from keras_griffin.layers.base.weights import within
-from keras_griffin.layers.heads import divisor_of, merge_heads, rms_normalised, split_heads
+from keras_griffin.layers.heads import merge_heads, number_of_heads, rms_normalised, split_heads
 from keras_griffin.layers.initializers.state_space_initializer import HeadDynamics
 from keras_griffin.layers.projection import projected
 from keras_griffin.ops.gated_linear_attention import gated_linear_attention
@@ -45,7 +45,7 @@ class Mamba2(ExpandedMixer):
 
     Args:
         state_size: N, the rows of a head's state.
-        head_dim: H, a head's channels; None for the greatest common divisor of E and 64.
+        num_heads: E / H; None for heads of 64 channels, but at least 4 heads.
         groups: G, the number of pairs of b and c.
         norm_epsilon: added to the mean square.
         **kwargs: `expand`, `conv_kernel_size` and `output_variance_scale`, as for `Mamba`; and those of every mixer.
@@ -66,14 +66,14 @@ class Mamba2(ExpandedMixer):
     def __init__(
         self,
         state_size: int = 128,
-        head_dim: int | None = None,
+        num_heads: int | None = None,
         groups: int = 1,
         norm_epsilon: float = 1e-5,
         **kwargs: Unpack[ExpandedMixerOptions],
     ):
         super().__init__(**kwargs)
         self.state_size = self.checked(COUNT, state_size=state_size)
-        self.head_dim = self.checked(COUNT.or_none(), head_dim=head_dim)
+        self.num_heads = self.checked(COUNT.or_none(), num_heads=num_heads)
         self.groups = self.checked(COUNT, groups=groups)
         self.norm_epsilon = self.checked(POSITIVE, norm_epsilon=norm_epsilon)
 
@@ -113,8 +113,9 @@ class Mamba2(ExpandedMixer):
     def _sizes(cls, width, given):
         """E, the number of heads, and G N."""
         inner = given.expand * width
-        num_heads = inner // divisor_of(inner, given.head_dim, 64, f"{cls.__name__}: head_dim")
-        divisor_of(num_heads, given.groups, 1, f"{cls.__name__}: groups")
+        num_heads = number_of_heads(cls.__name__, given.num_heads, inner, 64)
+        if num_heads % given.groups:
+            raise ValueError(f"{cls.__name__}: groups must divide {num_heads}, the heads. Got {given.groups}.")
         return inner, num_heads, given.groups * given.state_size
 
     def initializers(self) -> dict[str, Callable]:

@@ -12,7 +12,7 @@ from keras_griffin.layers import StateSpec, Weight, dense_weights, project
 from keras_griffin.layers.base.initialization import given, seeded_when_called
 from keras_griffin.layers.base.mixer import ExpandedMixer
 from keras_griffin.layers.base.weights import block_weights
-from keras_griffin.layers.heads import divisor_of, merge_heads, rms_normalised, split_heads
+from keras_griffin.layers.heads import merge_heads, number_of_heads, rms_normalised, split_heads
 from keras_griffin.layers.projection import projected
 from keras_griffin.layers.running_average import log_shares
 from keras_griffin.ops.gated_linear_attention import gated_linear_attention
@@ -52,7 +52,7 @@ class MLSTM(ExpandedMixer):
     float32. W_q, W_k and W_v are block-diagonal. Models of it have no MLP: `mlp_width=0`.
 
     Args:
-        num_heads: N; None for the greatest common divisor of E and 4.
+        num_heads: N; None for 4, or the next lower number that divides E.
         num_blocks: blocks of W_q, W_k and W_v; None for one for each head. The authors' code has blocks of 4 channels.
         norm_epsilon: added to the variance.
         **kwargs: `expand`, `conv_kernel_size` and `output_variance_scale`, as for `Mamba`; and those of every mixer.
@@ -113,7 +113,7 @@ class MLSTM(ExpandedMixer):
     def _sizes(cls, width, given):
         """E and N."""
         inner = given.expand * width
-        return inner, divisor_of(inner, given.num_heads, 4, f"{cls.__name__}: num_heads")
+        return inner, number_of_heads(cls.__name__, given.num_heads, inner, inner)
 
     def initializers(self) -> dict[str, Callable]:
         return {

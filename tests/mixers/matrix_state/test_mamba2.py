@@ -7,7 +7,7 @@ from keras_griffin.mixers import Mamba2
 from tests.layers.units.definitions import built, check_equations, named
 from tests.mixers.test_mamba import silu
 
-OPTIONS = {"state_size": 3, "head_dim": 3, "groups": 2, "conv_kernel_size": 3}
+OPTIONS = {"state_size": 3, "num_heads": 4, "groups": 2, "conv_kernel_size": 3}
 
 
 def step(weights, u, state):
@@ -34,7 +34,7 @@ def test_equations():
 
 @pytest.mark.any_backend
 def test_initial_values():
-    layer = Mamba2(state_size=3, head_dim=1, output_variance_scale=1 / 12)
+    layer = Mamba2(state_size=3, num_heads=600, output_variance_scale=1 / 12)
     layer.build((None, None, 300))
     weights = named(layer)
     limits = {"input_projection": 300**-0.5, "step": 300**-0.5, "output_projection": 0.5 * 600**-0.5}
@@ -52,8 +52,8 @@ def test_initial_values():
 
 
 @pytest.mark.any_backend
-@pytest.mark.parametrize(("expand", "heads"), [(1, (3, 4)), (2, (3, 8)), (16, (3, 64)), (32, (6, 64))])
-def test_a_head_has_64_channels_where_they_divide(expand, heads):
+@pytest.mark.parametrize(("expand", "heads"), [(1, (4, 3)), (2, (4, 6)), (16, (4, 48)), (32, (6, 64))])
+def test_heads_have_64_channels_but_there_are_at_least_four(expand, heads):
     num_heads, _, channels = Mamba2.state_of(12, 0, expand=expand)["memory"].shape
     assert (num_heads, channels) == heads
 
@@ -61,7 +61,10 @@ def test_a_head_has_64_channels_where_they_divide(expand, heads):
 @pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("options", "sentence"),
-    [({"head_dim": 5}, r"head_dim must divide 24\. Got 5\."), ({"groups": 2}, r"groups must divide 3\. Got 2\.")],
+    [
+        ({"num_heads": 5}, r"num_heads must divide the width\. Got num_heads 5 and width 24\."),
+        ({"groups": 3}, r"groups must divide 4, the heads\. Got 3\."),
+    ],
 )
 def test_what_does_not_divide_is_refused(options, sentence):
     with pytest.raises(ValueError, match=rf"^Mamba2: {sentence}$"):
