@@ -14,7 +14,8 @@ from keras_griffin.layers.base.weights import within
 from keras_griffin.layers.initializers.state_space_initializer import DIAGONALS, STEP_RANGE
 from keras_griffin.layers.units.diagonal_dynamics import SAMPLINGS, DiagonalDynamics
 from keras_griffin.layers.units.s4d import EVEN, twice_real
-from keras_griffin.ops import causal_conv, state_space
+from keras_griffin.ops.causal_conv import causal_conv
+from keras_griffin.ops.state_space import state_space
 from keras_griffin.shapes import LayerOptions, Tensor
 
 
@@ -86,7 +87,7 @@ class H3(ScaledMixer):
         if width % given.head_dim:
             raise ValueError(f"H3: head_dim must divide the width. Got {given.head_dim} and {width}.")
         heads = width // given.head_dim
-        groups, weights = ("heads", heads), {}
+        groups, weights = ("heads", heads), dict[str, Weight]()
         for name in ("query", "key", "value", "output_projection"):
             weights |= dense_weights(name, width, width, int(name != "output_projection"), groups)
         return {
@@ -143,9 +144,9 @@ class H3(ScaledMixer):
 
         products = by_head(key, -1) * by_head(value, -2)
         flat = ops.reshape(products, (*ops.shape(inputs)[:-1], self.width * self.head_dim))
-        system = *self.dynamics.sampled(self.discretization), twice_real(self.output_weights)
-        system = (ops.repeat(x, self.head_dim**2, axis=0) for x in system)
-        read, hidden = state_space(flat, *system, state.hidden, reset=reset, mask=mask)
+        of_heads = *self.dynamics.sampled(self.discretization), twice_real(self.output_weights)
+        arguments = flat, *(ops.repeat(x, self.head_dim**2, axis=0) for x in of_heads), state.hidden
+        read, hidden = state_space(*arguments, reset=reset, mask=mask)
         beside = ops.reshape(ops.cast(self.feedthrough, self.compute_dtype), (-1, 1, 1)) * products
         matrices = ops.reshape(read, ops.shape(products)) + beside
         mixed = ops.reshape(ops.sum(by_head(query, -1) * matrices, axis=-2), ops.shape(inputs))

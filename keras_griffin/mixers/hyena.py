@@ -13,7 +13,7 @@ from keras_griffin.layers.base.mixer import ScaledMixer
 from keras_griffin.layers.base.weights import within
 from keras_griffin.layers.hyena_filter import HyenaFilter
 from keras_griffin.layers.temporal_conv import TemporalConvState
-from keras_griffin.ops import causal_conv
+from keras_griffin.ops.causal_conv import causal_conv
 from keras_griffin.shapes import LayerOptions, Tensor
 
 FEATURES = Rule("an odd integer of at least 3", lambda value: is_integer(value) and value >= 3 and value % 2 == 1)

@@ -12,7 +12,7 @@ from keras_griffin.layers.base.initialization import seeded_when_called
 from keras_griffin.layers.base.weights import Weight
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnitState
 from keras_griffin.layers.units.rg_lru import RGLRU, RGLRUOptions, default_num_gate_blocks, gate_weights
-from keras_griffin.ops import rg_lru
+from keras_griffin.ops.rg_lru import rg_lru
 from keras_griffin.shapes import State, Tensor
 
 

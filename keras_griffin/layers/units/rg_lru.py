@@ -11,8 +11,8 @@ from keras_griffin.layers.base.sequence_layer import Decays
 from keras_griffin.layers.base.weights import Weight, block_weights
 from keras_griffin.layers.initializers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE, DecayInitializer
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
-from keras_griffin.ops import rg_lru
 from keras_griffin.ops.bounded_sqrt import SMALLEST_ROOT
+from keras_griffin.ops.rg_lru import rg_lru
 from keras_griffin.shapes import RecurrentOptions, State, Tensor
 
 #: The paper's number of a gate's blocks, the most by default, and the fewest channels of each. Narrower blocks take as

@@ -19,13 +19,13 @@ def within_blocks(x: Tensor, taps: Tensor, document: Tensor | None, readers: Ten
     `x`: `(D, X, S)`, X blocks; `taps`: `(D, S)`; `document`: `(X, S)`, the number of resets up to each x, or None;
     `readers`: the same of each y, if that is not at the same time.
     """
+    sums = taps[:, None, :1] * (x if readers is None else ops.where(document == readers, x, 0.0))
     readers = document if readers is None else readers
-    sums = taps[:, None, :1] * (x if readers is document else ops.where(document == readers, x, 0.0))
     half = 1
     while half < x.shape[-1]:
         pairs, of_sums = in_halves(x, half), in_halves(sums, half)
         marks = None
-        if document is not None:
+        if document is not None and readers is not None:
             marks = in_halves(document[None], half)[0, :, 0], in_halves(readers[None], half)[0, :, 1]
         read = product_of_halves(pairs[:, :, 0], taps[:, 1 : 2 * half], half, marks)
         sums = ops.stack([of_sums[:, :, 0], of_sums[:, :, 1] + read], axis=2)

@@ -46,7 +46,7 @@ def state_space_gradient(inputs, system: System, initial_state, gradients, *, re
         passed = np.where(forgets, 0.0, np.einsum("bdm,dmn->bdn", into_state, transition))
         gradient = np.where(is_real, passed, gradient)
     if isinstance(system, DiagonalSystem):
-        into = DiagonalSystem(*into[:2], _into_rates(transition, into.transition))
+        return into_inputs, DiagonalSystem(*into[:2], _into_rates(transition, into.transition)), gradient
     return into_inputs, into, gradient
 
 

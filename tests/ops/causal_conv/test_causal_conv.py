@@ -112,25 +112,6 @@ def test_the_state_keeps_its_own_dtype():
     assert keras.backend.standardize_dtype(final_state.dtype) == "float32"
 
 
-@pytest.mark.parametrize("flags", ["neither", "both"])
-@pytest.mark.parametrize(("length", "taps"), [(65, 17), (300, 136), (7, 256)])
-def test_many_taps(length, taps, flags):
-    """K = 16 + 1; K = 128 + 8 in several blocks, by Fourier transforms; and K far longer than the row."""
-    arguments, flags = _arguments(length, taps), _flags(flags, length)
-    for actual, expected in zip(causal_conv(*arguments, **flags), _expected(*arguments, **flags), strict=True):
-        assert_close(actual, expected, factor=0.1)
-
-
-def test_a_number_that_no_tap_reaches_leaves_no_trace():
-    """Steps up to 100 are out of reach of steps from 236 on, though their blocks meet in transforms."""
-    inputs, *others = _arguments(300, 136)
-    expected, _ = _expected(inputs, *others)
-    inputs[:, :101] = np.nan
-    outputs = as_array(causal_conv(inputs, *others)[0])
-    assert_close(outputs[:, 236:], expected[:, 236:], "float32")
-    assert np.isnan(outputs[:, 235]).all()
-
-
 def test_without_bias_and_state_there_are_zeros():
     inputs, kernel, bias, initial_state = _arguments(7)
     actual = causal_conv(inputs, kernel)
