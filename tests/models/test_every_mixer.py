@@ -37,6 +37,8 @@ SETS = {
     "| conv/bias ssm/feedthrough",
     "aft": "query key value output_projection | | |",
     "rwkv4": "key value receptance output_projection | | | mix_key mix_value mix_receptance log_rate first",
+    "gated_delta_net": "query key value gate rate step output_projection | conv_kernel "
+    "| dynamics/log_rates dynamics/step_bias | norm_scale",
     "rwkv4_channel": "key value receptance | | | mix_key mix_receptance",
     "rg_lru": f"output_projection+ | | | rg_lru/decay_parameter {_GATES.format('rg_lru')}",
     "cg_lru": f"output_projection+ | | | cg_lru/decay_parameter cg_lru/phase {_GATES.format('cg_lru')}",

@@ -17,7 +17,6 @@ from keras_griffin.layers.projection import projected
 from keras_griffin.ops import causal_conv, delta_rule
 from keras_griffin.shapes import LayerOptions, Tensor
 
-#: Added to squared norms and to mean squares.
 EPSILON = 1e-6
 
 
@@ -39,8 +38,8 @@ class GatedDeltaNet(ScaledMixer):
         S_t = g_t S_{t-1} + b_t k_t (v_t - g_t S_{t-1}^T k_t)^T,  o_t = S_t^T q_t / sqrt(H)
         y = W_out (norm(o) * silu(W_z x))
 
-    q and k are divided by their norms in each head, and each head of o by its root mean square, with a scale for each
-    channel that the heads share. `keras_griffin.ops.delta_rule` runs the recurrence, in float32.
+    q and k are divided by their norms in each head, and each head of o by its root mean square, both with 1e-6 added to
+    squares, and o is scaled by channel, in all heads alike. `keras_griffin.ops.delta_rule` runs the recurrence, in float32.
 
     Args:
         num_heads: G, the heads of queries and keys.
@@ -83,8 +82,7 @@ class GatedDeltaNet(ScaledMixer):
         self.forget_gate = self.checked(FLAG, forget_gate=forget_gate)
         if num_value_heads is not None and num_value_heads % num_heads:
             raise ValueError(
-                "GatedDeltaNet: num_heads must divide num_value_heads. "
-                f"Got num_heads {num_heads} and num_value_heads {num_value_heads}."
+                f"GatedDeltaNet: num_value_heads must be a multiple of {num_heads}. Got {num_value_heads}."
             )
 
     @classmethod
