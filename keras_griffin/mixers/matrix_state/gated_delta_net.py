@@ -38,8 +38,8 @@ class GatedDeltaNet(ScaledMixer):
         S_t = g_t S_{t-1} + b_t k_t (v_t - g_t S_{t-1}^T k_t)^T,  o_t = S_t^T q_t / sqrt(H)
         y = W_out (norm(o) * silu(W_z x))
 
-    q and k are divided by their norms in each head, and each head of o by its root mean square, both with 1e-6 added to
-    squares, and o is scaled by channel, in all heads alike. `keras_griffin.ops.delta_rule` runs the recurrence, in float32.
+    q and k are divided by their norms in each head, and each head of o by its root mean square, with a scale for each
+    channel that the heads share. `keras_griffin.ops.delta_rule` runs the recurrence, in float32.
 
     Args:
         num_heads: G, the heads of queries and keys.
@@ -81,9 +81,8 @@ class GatedDeltaNet(ScaledMixer):
         self.conv_kernel_size = self.checked(COUNT, conv_kernel_size=conv_kernel_size)
         self.forget_gate = self.checked(FLAG, forget_gate=forget_gate)
         if num_value_heads is not None and num_value_heads % num_heads:
-            raise ValueError(
-                f"GatedDeltaNet: num_value_heads must be a multiple of {num_heads}. Got {num_value_heads}."
-            )
+            got = f"Got {num_value_heads} and {num_heads}."
+            raise ValueError(f"GatedDeltaNet: num_value_heads must be a multiple of num_heads. {got}")
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
@@ -105,8 +104,7 @@ class GatedDeltaNet(ScaledMixer):
         units = {**dict.fromkeys(("query", "key"), (keys, few)), **dict.fromkeys(("value", "gate"), (inner, heads))}
         units |= dict.fromkeys(("rate", "step") if given.forget_gate else ("rate",), (num_heads, heads))
         weights = dense_weights("output_projection", inner, width, 0, heads, bias=False)
-        weights["conv_kernel"] = Weight((given.conv_kernel_size, 2 * keys + inner))
-        weights["norm_scale"] = Weight((values,))
+        weights |= {"conv_kernel": Weight((given.conv_kernel_size, 2 * keys + inner)), "norm_scale": Weight((values,))}
         for name, (outputs, groups) in units.items():
             weights |= dense_weights(name, width, outputs, 1, groups, bias=False)
         dynamics = dict.fromkeys(("log_rates", "step_bias"), Weight((num_heads,), 0, heads))
