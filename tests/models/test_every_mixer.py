@@ -47,6 +47,8 @@ SETS = {
     "value/blocks/kernel conv_kernel | | conv_bias scale skip",
     "aft": "query key value output_projection | | |",
     "rwkv4": "key value receptance output_projection | | | mix_key mix_value mix_receptance log_rate first",
+    "gated_delta_net": "query key value gate rate step output_projection | conv_kernel "
+    "| dynamics/log_rates dynamics/step_bias | norm_scale",
     "rwkv4_channel": "key value receptance | | | mix_key mix_receptance",
     "linear_attention": "query key value output_projection | | |",
     "retention": "query key value gate output_projection | | |",

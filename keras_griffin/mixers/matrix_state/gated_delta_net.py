@@ -17,7 +17,6 @@ from keras_griffin.layers.projection import projected
 from keras_griffin.ops import causal_conv, delta_rule
 from keras_griffin.shapes import LayerOptions, Tensor
 
-#: Added to squared norms and to mean squares.
 EPSILON = 1e-6
 
 
@@ -82,10 +81,8 @@ class GatedDeltaNet(ScaledMixer):
         self.conv_kernel_size = self.checked(COUNT, conv_kernel_size=conv_kernel_size)
         self.forget_gate = self.checked(FLAG, forget_gate=forget_gate)
         if num_value_heads is not None and num_value_heads % num_heads:
-            raise ValueError(
-                "GatedDeltaNet: num_heads must divide num_value_heads. "
-                f"Got num_heads {num_heads} and num_value_heads {num_value_heads}."
-            )
+            got = f"Got {num_value_heads} and {num_heads}."
+            raise ValueError(f"GatedDeltaNet: num_value_heads must be a multiple of num_heads. {got}")
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
@@ -107,8 +104,7 @@ class GatedDeltaNet(ScaledMixer):
         units = {**dict.fromkeys(("query", "key"), (keys, few)), **dict.fromkeys(("value", "gate"), (inner, heads))}
         units |= dict.fromkeys(("rate", "step") if given.forget_gate else ("rate",), (num_heads, heads))
         weights = dense_weights("output_projection", inner, width, 0, heads, bias=False)
-        weights["conv_kernel"] = Weight((given.conv_kernel_size, 2 * keys + inner))
-        weights["norm_scale"] = Weight((values,))
+        weights |= {"conv_kernel": Weight((given.conv_kernel_size, 2 * keys + inner)), "norm_scale": Weight((values,))}
         for name, (outputs, groups) in units.items():
             weights |= dense_weights(name, width, outputs, 1, groups, bias=False)
         dynamics = dict.fromkeys(("log_rates", "step_bias"), Weight((num_heads,), 0, heads))

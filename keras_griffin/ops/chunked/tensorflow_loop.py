@@ -12,8 +12,8 @@ def over_chunks(step, start, sequences, constants):
     @tf.custom_gradient
     def run(start, *tensors):
         # Hidden from tapes, which would record every step.
-        start, *tensors = map(tf.stop_gradient, (start, *tensors))
-        sequences, constants = tensors[:count], tensors[count:]
+        start, *hidden = map(tf.stop_gradient, (start, *tensors))
+        sequences, constants = hidden[:count], hidden[count:]
         states, last, results = _forward(step, start, sequences, constants)
 
         def gradient(into_states, into_last, *into_results):

@@ -1,6 +1,7 @@
 """The calls on which `delta_rule` is tested and timed."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -73,9 +74,9 @@ CASES = (
 def timed(device: str) -> tuple[DeltaCase, ...]:
     """A small model's training batch first, then a long row, and on accelerators a size that fills them."""
     sizes = [(2, 1024, 8), (1, 4096, 8), *([] if device == "cpu" else [(8, 4096, 32)])]
-    plain = {"has_initial_state": False, "channels": 128}
+    plain: dict[str, Any] = {"width": 128, "channels": 128, "has_initial_state": False}
     return tuple(
-        DeltaCase(length, batch_size, 128, dtype, num_heads=heads, num_key_heads=heads // 2, **plain)
+        DeltaCase(length, batch_size, dtype=dtype, num_heads=heads, num_key_heads=heads // 2, **plain)
         for batch_size, length, heads in sizes
         for dtype in ("float32", "bfloat16")
     )

@@ -19,7 +19,7 @@ class RecurrenceCase(Case):
     has_reset: bool = False
     has_mask: bool = False
     has_initial_state: bool = True
-    moved: ClassVar[tuple[int, int]] = (3, 8)
+    moved: ClassVar[tuple[int, int] | None] = (3, 8)
 
     @property
     def shape(self):

@@ -49,7 +49,9 @@ def test_sizes_follow_from_the_width():
     # As in Qwen3-Next.
     few = GatedDeltaNet.state_of(2048, 0, num_heads=16, num_value_heads=32, head_dim=128)
     assert (few["inputs"].shape, few["memory"].shape) == ((3, 8192), (32, 128, 128))
-    with pytest.raises(ValueError, match="^GatedDeltaNet: num_heads must divide num_value_heads. Got num_heads 4"):
+    with pytest.raises(
+        ValueError, match="^GatedDeltaNet: num_value_heads must be a multiple of num_heads. Got 6 and 4.$"
+    ):
         GatedDeltaNet(4, 6)
 
 
