@@ -1,14 +1,18 @@
-"""One mixer, a training step and one token, beside transformers' module of the same sizes in the same run.
+"""Mixers, a training step and one token, each beside another package's module of the same sizes in the same run.
 
-    KERAS_BACKEND=torch python benchmarks/mixers.py
+    KERAS_BACKEND=torch python benchmarks/mixers.py [--mixers retention,mamba2]
 
-Sizes are those of a Qwen3-Next of width 1024, in float32 with random weights. A training step is forward and backward
-for a batch of 2 rows of 1,024 tokens, with the gradients for inputs and weights; one token continues a state, for one
-row. Ours is compiled on JAX and TensorFlow, and one token runs as in `generate`, which PyTorch replays; transformers is
-PyTorch's, whatever the backend, by its slow path, the only one without a GPU.
+In float32 with random weights, width 1024 (retention: 512, as the other package's values need four times the memory). A
+training step is forward and backward for a batch of 2 rows of 1,024 tokens, with the gradients for inputs and weights;
+one token continues a state, for one row. Ours is compiled on JAX and TensorFlow, and one token runs as in `generate`,
+which PyTorch replays; theirs is PyTorch's, whatever the backend, by the only path without a GPU. Retention's is
+yet-another-retnet's parallel form, and its recurrent form for one token; the others are transformers'.
 """
 
+import argparse
 import importlib.util
+from collections.abc import Callable
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -16,30 +20,27 @@ from timing import BACKEND, least_seconds
 
 from keras_griffin import backends
 from keras_griffin.generation.compilers.compile import prepared
-from keras_griffin.mixers import GatedDeltaNet
+from keras_griffin.mixers import GatedDeltaNet, Mamba2, Retention
 
-WIDTH, ROWS, LENGTH = 1024, 2, 1024
-SIZES = {"num_heads": 8, "num_value_heads": 16, "head_dim": 128, "value_head_dim": 128}
+ROWS, LENGTH = 2, 1024
 
 
-def draw(rows, length):
+def draw(rows, length, width):
     """Inputs."""
-    return np.random.default_rng(0).normal(size=(rows, length, WIDTH)).astype("float32")
+    return np.random.default_rng(0).normal(size=(rows, length, width)).astype("float32")
 
 
-def ours():
+def ours(mixer, width):
     """Seconds of a training step, and of a token."""
-    mixer = GatedDeltaNet(**SIZES)
-    mixer.build((None, None, WIDTH))
+    mixer.build((None, None, width))
     weights = [keras.ops.convert_to_tensor(weight) for weight in mixer.weights]
 
     def loss(inputs, *weights):
         with keras.StatelessScope(state_mapping=list(zip(mixer.weights, weights, strict=True))):
             return keras.ops.sum(keras.ops.square(mixer(inputs)))
 
-    step = gradient_of(loss)
-    training = least_seconds(step, keras.ops.convert_to_tensor(draw(ROWS, LENGTH)), *weights)
-    token, state = keras.ops.convert_to_tensor(draw(1, 1)), mixer.initial_state(1)
+    training = least_seconds(gradient_of(loss), keras.ops.convert_to_tensor(draw(ROWS, LENGTH, width)), *weights)
+    token, state = keras.ops.convert_to_tensor(draw(1, 1, width)), mixer.initial_state(1)
     advance = prepared(continued, mixer, is_step=True)
 
     def one_token():
@@ -75,50 +76,108 @@ def gradient_of(loss):
     return lambda *tensors: backends.active().value_and_gradient(loss, tensors)[1]
 
 
-def theirs():
-    """The same of transformers' module."""
+def theirs(module, width, whole, one):
+    """The same of a module of PyTorch's: `whole(inputs)` are the outputs, `one(token)` continues a state."""
+    import torch
+
+    inputs, token = (torch.from_numpy(draw(*shape, width)) for shape in ((ROWS, LENGTH), (1, 1)))
+    inputs.requires_grad_()
+
+    def step():
+        return torch.autograd.grad(whole(inputs).square().sum(), [inputs, *module.parameters()])
+
+    with torch.no_grad():
+        one_token = least_seconds(one, token)
+    return least_seconds(step), one_token
+
+
+def of_qwen(width):
+    """transformers' Gated DeltaNet, in Qwen3-Next."""
     import torch
     from transformers import DynamicCache, Qwen3NextConfig
     from transformers.models.qwen3_next.modeling_qwen3_next import Qwen3NextGatedDeltaNet
 
     config = Qwen3NextConfig(
-        hidden_size=WIDTH,
+        hidden_size=width,
         num_hidden_layers=1,
         layer_types=["linear_attention"],
-        linear_num_key_heads=SIZES["num_heads"],
-        linear_num_value_heads=SIZES["num_value_heads"],
-        linear_key_head_dim=SIZES["head_dim"],
-        linear_value_head_dim=SIZES["value_head_dim"],
+        linear_num_key_heads=8,
+        linear_num_value_heads=16,
+        linear_key_head_dim=128,
+        linear_value_head_dim=128,
     )
-    module = Qwen3NextGatedDeltaNet(config, 0)
-    inputs = torch.from_numpy(draw(ROWS, LENGTH)).requires_grad_()
-
-    def step():
-        outputs = module(inputs)
-        return torch.autograd.grad(outputs.square().sum(), [inputs, *module.parameters()])
-
-    cache, token = DynamicCache(config=config), torch.from_numpy(draw(1, 1))
-
-    @torch.no_grad()
-    def one_token():
-        return module(token, cache=cache)
-
+    module, cache = Qwen3NextGatedDeltaNet(config, 0), DynamicCache(config=config)
     with torch.no_grad():
-        module(torch.from_numpy(draw(1, 8)), cache=cache)
-    return least_seconds(step), least_seconds(one_token)
+        module(torch.from_numpy(draw(1, 8, width)), cache=cache)
+    return theirs(module, width, module, lambda token: module(token, cache=cache))
+
+
+def of_mamba2(width):
+    """transformers' Mamba-2."""
+    import torch
+    from transformers import DynamicCache, Mamba2Config
+    from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
+
+    config = Mamba2Config(hidden_size=width, num_hidden_layers=1, num_heads=2 * width // 64, head_dim=64, n_groups=1)
+    module, cache = Mamba2Mixer(config, 0), DynamicCache(config=config)
+    with torch.no_grad():
+        module(torch.from_numpy(draw(1, 8, width)), cache)
+    return theirs(module, width, module, lambda token: module(token, cache))
+
+
+def of_retnet(width):
+    """yet-another-retnet's retention, with values of twice the width."""
+    import torch
+    from yet_another_retnet.retention import MultiScaleRetention
+
+    heads = 4
+    module = MultiScaleRetention(width, heads, bias=False)
+    module.v_proj, module.g_proj = (torch.nn.Linear(width, 2 * width, bias=False) for _ in range(2))
+    module.out_proj = torch.nn.Linear(2 * width, width, bias=False)
+    module.group_norm = torch.nn.GroupNorm(heads, 2 * width, affine=False, eps=1e-6)
+    state = torch.zeros(1, heads, width // heads, 2 * width // heads)
+
+    def one(token):
+        return module.forward_recurrent(*3 * (token[:, 0],), 1000, state)
+
+    return theirs(module, width, lambda x: module(x, x, x)[0], one)
+
+
+class Row(NamedTuple):
+    """A mixer of ours, and how its peer is measured."""
+
+    make: Callable
+    width: int
+    package: str
+    measure_peer: Callable
+
+
+MIXERS = {
+    "gated_delta_net": Row(
+        lambda: GatedDeltaNet(8, num_value_heads=16, head_dim=128, value_head_dim=128), 1024, "transformers", of_qwen
+    ),
+    "mamba2": Row(Mamba2, 1024, "transformers", of_mamba2),
+    "retention": Row(lambda: Retention(4, head_norm="layer"), 512, "yet_another_retnet", of_retnet),
+}
 
 
 def main():
     """Print the table of the active backend."""
-    print(f"\n### One mixer on {BACKEND}\n")
-    print("| Gated DeltaNet | training step, ms | one token, ms |\n|---|---|---|")
-    rows = {"ours": ours, "transformers": theirs}
-    for name, measure in rows.items():
-        if name == "transformers" and importlib.util.find_spec("transformers") is None:
-            print("| transformers | not installed: not measured | |", flush=True)
-            continue
-        training, token = measure()
-        print(f"| {name} | {1e3 * training:.0f} | {1e3 * token:.2f} |", flush=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mixers", default=",".join(MIXERS), help="separated by commas (default: %(default)s)")
+    names = parser.parse_args().mixers.split(",")
+    print(f"\n### Mixers on {BACKEND}\n")
+    print("| mixer | package | training step, ms | one token, ms |\n|---|---|---|---|")
+    for name in names:
+        row = MIXERS[name]
+        packages = {"ours": lambda row=row: ours(row.make(), row.width)}
+        if importlib.util.find_spec(row.package):
+            packages[row.package] = lambda row=row: row.measure_peer(row.width)
+        for package, measure in packages.items():
+            training, token = measure()
+            print(f"| {name} | {package} | {1e3 * training:.0f} | {1e3 * token:.2f} |", flush=True)
+        if len(packages) == 1:
+            print(f"| {name} | {row.package} | not installed: not measured | |", flush=True)
 
 
 if __name__ == "__main__":
