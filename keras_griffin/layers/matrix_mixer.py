@@ -22,7 +22,7 @@ class MatrixState(NamedTuple):
 class Heads(NamedTuple):
     """The number of heads, and the channels of each one's key and value."""
 
-    count: int
+    number: int
     key: int
     value: int
 
@@ -60,8 +60,8 @@ class MatrixMixer(ScaledMixer):
     @classmethod
     def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
         heads = cls.heads_of(width, cls.with_defaults(arguments).num_heads)
-        units = ("num_heads", heads.count)
-        keys, values = heads.count * heads.key, heads.count * heads.value
+        units = ("num_heads", heads.number)
+        keys, values = heads.number * heads.key, heads.number * heads.value
         entering = {"query": keys, "key": keys, "value": values, **({"gate": values} if cls.gated else {})}
         weights: dict[str, Weight] = {}
         for name, channels in entering.items():
@@ -92,8 +92,9 @@ class MatrixMixer(ScaledMixer):
     ) -> tuple[Tensor, MatrixState]:
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
-        heads = (split_heads(x, self.heads.count) for x in projected(inputs, self.query, self.key, self.value))
-        read, matrix = self.read(inputs, *heads, state.matrix, reset=reset, mask=mask)
+        vectors = projected(inputs, self.query, self.key, self.value)
+        query, key, value = (split_heads(x, self.heads.number) for x in vectors)
+        read, matrix = self.read(inputs, query, key, value, state.matrix, reset=reset, mask=mask)
         mixed = ops.cast(merge_heads(read), self.compute_dtype)
         mixed = mixed * ops.silu(project(self.gate, inputs)) if self.gated else mixed
         return project(self.output_projection, mixed), MatrixState(matrix)

@@ -64,7 +64,7 @@ class GatedLinearAttention(MatrixMixer):
     @classmethod
     def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
         given = cls.with_defaults(arguments)
-        units = ("num_heads", cls.heads_of(width, given.num_heads).count)
+        units = ("num_heads", cls.heads_of(width, given.num_heads).number)
         to_rank = Weight((width, given.rank), stored=(0, 1), layer="dense")
         of_decay = dense_weights("decay", given.rank, width // 2, 1, units)
         return super().weights_of(width, **arguments) | {"to_rank/kernel": to_rank} | of_decay
@@ -74,7 +74,7 @@ class GatedLinearAttention(MatrixMixer):
     ) -> tuple[Tensor, Tensor]:
         """The heads after their norm."""
         decay = ops.cast(project(self.decay, project(self.to_rank, inputs)), "float32")
-        log_decay = split_heads(ops.log_sigmoid(decay) / self.temperature, self.heads.count)
+        log_decay = split_heads(ops.log_sigmoid(decay) / self.temperature, self.heads.number)
         key = key * self.heads.key**-0.5
         heads, matrix = gated_linear_attention(query, key, value, log_decay, matrix, **marks)
         return rms_normalised(heads, self.epsilon), matrix
