@@ -110,24 +110,65 @@ def _mamba_weights(config, draw):
     def linear(outputs, inputs):
         return draw((3.0 / inputs) ** 0.5, outputs, inputs)
 
+    def mixer():
+        return {
+            "in_proj.weight": linear(2 * inner, width),
+            "conv1d.weight": draw(1.0, inner, 1, taps),
+            "conv1d.bias": draw(0.5, inner),
+            "x_proj.weight": linear(rank + 2 * states, inner),
+            "dt_proj.weight": linear(inner, rank),
+            "dt_proj.bias": draw(1.5, inner, around=-2.0),
+            "A_log": draw(1.0, inner, states),
+            "D": draw(1.0, inner),
+            "out_proj.weight": linear(width, inner),
+        }
+
+    return _of_mixers(config, draw, mixer)
+
+
+def _mamba2_weights(config, draw):
+    """Mamba-2's, of as many sizes."""
+    width, taps = config["hidden_size"], config["conv_kernel"]
+    inner, heads = config["expand"] * width, config["num_heads"]
+    convolved = inner + 2 * config["n_groups"] * config["state_size"]
+
+    def mixer():
+        return {
+            "in_proj.weight": draw((3.0 / width) ** 0.5, inner + convolved + heads, width),
+            "conv1d.weight": draw(1.0, convolved, 1, taps),
+            "conv1d.bias": draw(0.5, convolved),
+            "dt_bias": draw(1.5, heads, around=-2.0),
+            "A_log": draw(1.0, heads),
+            "D": draw(1.0, heads),
+            "norm.weight": draw(0.4, inner, around=1.0),
+            "out_proj.weight": draw((3.0 / inner) ** 0.5, width, inner),
+        }
+
+    return _of_mixers(config, draw, mixer)
+
+
+def _of_mixers(config, draw, mixer):
+    """A model's weights, with those of each layer's mixer."""
+    width = config["hidden_size"]
     # A small embedding and a large last norm: what the layers add decides the logits, not the newest token. Scales are
     # above 1/2, so that no bit is lost when they are stored minus one.
     tensors = {"backbone.embeddings.weight": draw(0.5 * width**-0.5, config["vocab_size"], width)}
     for index in range(config["num_hidden_layers"]):
         layer = f"backbone.layers.{index}"
-        tensors |= {
-            f"{layer}.norm.weight": draw(0.4, width, around=1.0),
-            f"{layer}.mixer.in_proj.weight": linear(2 * inner, width),
-            f"{layer}.mixer.conv1d.weight": draw(1.0, inner, 1, taps),
-            f"{layer}.mixer.conv1d.bias": draw(0.5, inner),
-            f"{layer}.mixer.x_proj.weight": linear(rank + 2 * states, inner),
-            f"{layer}.mixer.dt_proj.weight": linear(inner, rank),
-            f"{layer}.mixer.dt_proj.bias": draw(1.5, inner, around=-2.0),
-            f"{layer}.mixer.A_log": draw(1.0, inner, states),
-            f"{layer}.mixer.D": draw(1.0, inner),
-            f"{layer}.mixer.out_proj.weight": linear(width, inner),
-        }
+        tensors[f"{layer}.norm.weight"] = draw(0.4, width, around=1.0)
+        tensors |= {f"{layer}.mixer.{name}": array for name, array in mixer().items()}
     return {**tensors, "backbone.norm_f.weight": draw(1.0, width, around=2.5)}
+
+
+def _mamba2_authors_config(config):
+    layer = {"layer": "Mamba2", "headdim": config["head_dim"], "d_state": config["state_size"]}
+    return {
+        **_mamba_authors_config(config),
+        "ssm_cfg": layer,
+        "d_intermediate": 0,
+        "attn_layer_idx": [],
+        "attn_cfg": {},
+    }
 
 
 def _mamba_authors_config(config):
@@ -192,6 +233,18 @@ FAMILIES = {
         _mamba_authors_config,
         "backbone.embedding.weight",
     ),
+    "mamba2": Family(
+        "Mamba2ForCausalLM",
+        "mamba2",
+        "load_mamba2",
+        "cache",
+        "backbone.embeddings.weight",
+        _mamba2_weights,
+        # Padding on the right decays the state, and nothing separates documents.
+        dict.fromkeys(("packed documents", "steps after right padding"), WRONG),
+        _mamba2_authors_config,
+        "backbone.embedding.weight",
+    ),
     "rwkv": Family(
         "RwkvForCausalLM",
         "rwkv",
@@ -216,6 +269,19 @@ _MAMBA = {
     "time_step_rank": 2,
     "layer_norm_epsilon": 1e-5,
 }
+_MAMBA2 = {
+    "vocab_size": 48,
+    "hidden_size": 24,
+    "num_hidden_layers": 3,
+    "state_size": 16,
+    "expand": 2,
+    "conv_kernel": 4,
+    "num_heads": 6,
+    "head_dim": 8,
+    "n_groups": 1,
+    "layer_norm_epsilon": 1e-5,
+    "tie_word_embeddings": True,
+}
 RECURRENT_CASES = (
     # As the released models.
     RecurrentCase("mamba", "mamba", 1, _MAMBA, "bfloat16"),
@@ -228,6 +294,20 @@ RECURRENT_CASES = (
             **_MAMBA,
             **{"hidden_size": 20, "state_size": 5, "expand": 3, "conv_kernel": 3},
             **{"time_step_rank": 4, "layer_norm_epsilon": 1e-2},
+        },
+        for_authors=False,
+        is_short=True,
+    ),
+    RecurrentCase("mamba2", "mamba2", 1, _MAMBA2, "bfloat16"),
+    # Groups, and every number away from its default.
+    RecurrentCase(
+        "mamba2 other",
+        "mamba2",
+        2,
+        {
+            **_MAMBA2,
+            **{"hidden_size": 20, "state_size": 5, "expand": 3, "conv_kernel": 3},
+            **{"num_heads": 12, "head_dim": 5, "n_groups": 3, "layer_norm_epsilon": 1e-2},
         },
         for_authors=False,
         is_short=True,

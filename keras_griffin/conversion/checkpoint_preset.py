@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
-from keras_griffin.conversion import mamba, rwkv
+from keras_griffin.conversion import mamba, mamba_family, rwkv
 from keras_griffin.conversion.checkpoint import is_checkpoint, open_checkpoint
 from keras_griffin.conversion.recurrentgemma import load_recurrentgemma
 from keras_griffin.models import Griffin, LanguageModel
 from keras_griffin.models.saving.preset_files import PresetFormat
 
-#: By the family's name: the tensors that mark it, and its loader.
-FAMILIES = {"Mamba": (mamba.NAMINGS, mamba.load_mamba_as), "RWKV-4": (rwkv.NAMINGS, rwkv.load_rwkv_as)}
+#: By the family's name: the tensors of which one marks it, where none above does, and its loader.
+FAMILIES = {
+    "Mamba-2": (("backbone.layers.0.mixer.dt_bias",), mamba.MAMBA2.load),
+    "Mamba": (mamba_family.NAMINGS, mamba.MAMBA.load),
+    "RWKV-4": (rwkv.NAMINGS, rwkv.load_rwkv_as),
+}
 
 
 def load_as_preset(path: Path, cls: type, dtype, name: str | None, overrides: dict, verify: bool) -> LanguageModel:

@@ -96,14 +96,14 @@ def as_variables(
     expected = {name: layout.shape(*(shapes[path] for path in paths)) for name, (layout, paths) in foreign.items()}
     check_tensors(function_name, expected, tensors)
     return {
-        path: _part(tensors[name], layout, place, shapes[path])
+        path: _part(tensors[name], layout, place, [shapes[path] for path in paths])
         for name, (layout, paths) in foreign.items()
         for place, path in enumerate(paths)
     }
 
 
-def _part(tensor, layout, place, shape) -> StoredTensor:
-    return StoredTensor(shape, tensor.dtype, lambda: layout.split(tensor.read())[place])
+def _part(tensor, layout, place, shapes) -> StoredTensor:
+    return StoredTensor(shapes[place], tensor.dtype, lambda: layout.split(tensor.read(), *shapes)[place])
 
 
 def folder_of(path: Path) -> Path:

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable
 
-from keras_griffin.conversion.mamba import write_mamba_config
+from keras_griffin.conversion.mamba import MAMBA, MAMBA2
 from keras_griffin.conversion.namings import HUGGING_FACE, MAMBA_HUGGING_FACE, RWKV_HUGGING_FACE, Naming
 from keras_griffin.conversion.recurrentgemma import write_config
 from keras_griffin.conversion.rwkv import PATTERN, write_rwkv_config
@@ -18,7 +18,7 @@ RECURRENT_GEMMA = HUGGING_FACE, write_config
 #: By the mixers of a pattern, the names of its tensors and what writes its config; every other pattern is a
 #: RecurrentGemma's, or refused.
 FAMILIES = {
-    frozenset({"mamba"}): (MAMBA_HUGGING_FACE, write_mamba_config),
+    **{frozenset({each.mixer_name}): (MAMBA_HUGGING_FACE, each.write_config) for each in (MAMBA, MAMBA2)},
     frozenset(PATTERN): (RWKV_HUGGING_FACE, write_rwkv_config),
 }
 
@@ -26,14 +26,14 @@ FAMILIES = {
 def save_huggingface(model: LanguageModel, directory: str | os.PathLike) -> None:
     """Save a model as `transformers` does: `config.json`, `model.safetensors` and the tokenizer's files.
 
-    The weights keep the dtype of the model's variables; `load_recurrentgemma`, `load_mamba` or `load_rwkv` restores
-    them bit by bit. For this, the scale of a norm of Mamba, which is stored here minus one, is written in a wider dtype
-    where it needs more bits. The folder is replaced atomically.
+    The weights keep the dtype of the model's variables; `load_recurrentgemma`, `load_mamba`, `load_mamba2` or
+    `load_rwkv` restores them bit by bit. For this, the scale of a norm of Mamba, which is stored here minus one, is
+    written in a wider dtype where it needs more bits. The folder is replaced atomically.
 
     Args:
         model: a `RecurrentGemmaForCausalLM`: of recurrent blocks and local attention, with scaled embeddings and a soft
-            cap; a `MambaForCausalLM`: of `mamba` blocks without an MLP; or a `RwkvForCausalLM`: of `rwkv4` and
-            `rwkv4_channel` in turn, with layer norms.
+            cap; a `MambaForCausalLM` or `Mamba2ForCausalLM`: of `mamba` or `mamba2` blocks without an MLP; or a
+            `RwkvForCausalLM`: of `rwkv4` and `rwkv4_channel` in turn, with layer norms.
         directory: a folder that this function may replace, or a new path.
 
     Raises:

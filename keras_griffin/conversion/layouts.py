@@ -17,8 +17,8 @@ class Layout(NamedTuple):
 
     #: The foreign shape, from the variables' shapes.
     shape: Callable[..., tuple[int, ...]]
-    #: The foreign array to a tuple of the variables' arrays.
-    split: Callable[[np.ndarray], tuple[np.ndarray, ...]]
+    #: The foreign array, and the variables' shapes, to a tuple of the variables' arrays.
+    split: Callable[..., tuple[np.ndarray, ...]]
     #: The variables' arrays to the foreign one.
     join: Callable[..., np.ndarray]
     #: Whether `join` may give a wider dtype than the variables have.
@@ -33,32 +33,36 @@ def _exact_scale(ours: np.ndarray) -> np.ndarray:
 
 
 #: The same array.
-SAME = Layout(lambda shape: shape, lambda theirs: (theirs,), lambda ours: ours)
+SAME = Layout(lambda shape: shape, lambda theirs, *_: (theirs,), lambda ours: ours)
 #: `(P, Q)` here, `(Q, P)` there.
-TRANSPOSED = Layout(lambda shape: shape[::-1], lambda theirs: (theirs.T,), lambda ours: ours.T)
+TRANSPOSED = Layout(lambda shape: shape[::-1], lambda theirs, *_: (theirs.T,), lambda ours: ours.T)
 #: Lambda here, a softplus's argument there: sigmoid(Lambda) = exp(-softplus(-Lambda)).
-NEGATED = Layout(lambda shape: shape, lambda theirs: (-theirs,), lambda ours: -ours)
+NEGATED = Layout(lambda shape: shape, lambda theirs, *_: (-theirs,), lambda ours: -ours)
 #: Taps `(K, D)`, that of the current step last; there `(D, 1, K)`, of a depthwise convolution.
 DEPTHWISE = Layout(
-    lambda shape: (shape[1], 1, shape[0]), lambda theirs: (theirs[:, 0, :].T,), lambda ours: ours.T[:, None, :]
+    lambda shape: (shape[1], 1, shape[0]), lambda theirs, *_: (theirs[:, 0, :].T,), lambda ours: ours.T[:, None, :]
 )
 #: The bias `(G, 1, D / G)` of blocks; there `(G, D / G)`.
-BLOCKS_BIAS = Layout(lambda shape: (shape[0], shape[2]), lambda theirs: (theirs[:, None, :],), lambda ours: ours[:, 0])
+BLOCKS_BIAS = Layout(
+    lambda shape: (shape[0], shape[2]), lambda theirs, *_: (theirs[:, None, :],), lambda ours: ours[:, 0]
+)
 #: Two kernels `(P, Q)`; there one `(2, P, Q)`.
-PAIR_OF_KERNELS = Layout(lambda first, _: (2, *first), tuple, lambda *ours: np.stack(ours))
+PAIR_OF_KERNELS = Layout(lambda first, _: (2, *first), lambda theirs, *_: tuple(theirs), lambda *ours: np.stack(ours))
 #: Two biases `(Q,)`; there one `(2, 1, 1, Q)`.
 PAIR_OF_BIASES = Layout(
     lambda first, _: (2, 1, 1, *first),
-    lambda theirs: tuple(theirs[:, 0, 0]),
+    lambda theirs, *_: tuple(theirs[:, 0, 0]),
     lambda *ours: np.stack(ours)[:, None, None],
 )
-#: Two kernels `(P, Q)` side by side; there transposed, one matrix `(2 Q, P)`.
-PAIR_OF_TRANSPOSED = Layout(
-    lambda first, _: (2 * first[1], first[0]),
-    lambda theirs: tuple(half.T for half in np.split(theirs, 2)),
+#: Kernels `(P, Q)` side by side, with a Q for each; there transposed, one matrix `(sum of Q, P)`.
+TRANSPOSED_TOGETHER = Layout(
+    lambda *shapes: (sum(outputs for _, outputs in shapes), shapes[0][0]),
+    lambda theirs, *shapes: tuple(
+        part.T for part in np.split(theirs, np.cumsum([outputs for _, outputs in shapes[:-1]]))
+    ),
     lambda *ours: np.concatenate([kernel.T for kernel in ours]),
 )
 #: A scale minus one here, the scale there. In float64, so that it is rounded once, to the variable's dtype.
-SCALE = Layout(lambda shape: shape, lambda theirs: (theirs.astype("float64") - 1.0,), _exact_scale, may_widen=True)
+SCALE = Layout(lambda shape: shape, lambda theirs, *_: (theirs.astype("float64") - 1.0,), _exact_scale, may_widen=True)
 #: A vector `(D,)`; there `(1, 1, D)`.
-ROW = Layout(lambda shape: (1, 1, *shape), lambda theirs: (theirs[0, 0],), lambda ours: ours[None, None])
+ROW = Layout(lambda shape: (1, 1, *shape), lambda theirs, *_: (theirs[0, 0],), lambda ours: ours[None, None])

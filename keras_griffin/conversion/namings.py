@@ -1,4 +1,4 @@
-"""The tensor names of RecurrentGemma, Mamba and RWKV-4: Hugging Face's, and those of the authors' code."""
+"""The tensor names of RecurrentGemma, Mamba, Mamba-2 and RWKV-4: Hugging Face's, and those of the authors' code."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from keras_griffin.conversion.layouts import (
     NEGATED,
     PAIR_OF_BIASES,
     PAIR_OF_KERNELS,
-    PAIR_OF_TRANSPOSED,
     ROW,
     SAME,
     SCALE,
     TRANSPOSED,
+    TRANSPOSED_TOGETHER,
     Layout,
 )
 
@@ -138,7 +138,13 @@ DEEPMIND_TORCH = _deepmind("weight", TRANSPOSED)
 
 
 def _mamba(embedding: str) -> Naming:
-    """One of Mamba's two implementations, which differ only in the embedding's name."""
+    """One of the two implementations of Mamba and Mamba-2, which differ only in the embedding's name."""
+
+    def mixer(*projections, **others):
+        output = _projections("weight", TRANSPOSED, {"out_proj": "output_projection"}, False)
+        together = TRANSPOSED_TOGETHER, *(f"{name}/kernel" for name in projections)
+        return _mixer("mixer.", {"in_proj.weight": together, **others, **output})
+
     return Naming(
         model={
             f"backbone.{embedding}.weight": (SAME, "token_embedding/embeddings"),
@@ -147,24 +153,24 @@ def _mamba(embedding: str) -> Naming:
         block_prefix="backbone.layers.{}.",
         block={"norm.weight": (SCALE, "mixer_norm/scale")},
         mixers={
-            "mamba": _mixer(
-                "mixer.",
-                {
-                    "in_proj.weight": (PAIR_OF_TRANSPOSED, "input_projection/kernel", "gate/kernel"),
-                    "conv1d.weight": (DEPTHWISE, "conv/kernel"),
-                    "conv1d.bias": (SAME, "conv/bias"),
-                    **_projections("weight", TRANSPOSED, {"x_proj": "ssm/selection"}, False),
-                    **_projections("weight", TRANSPOSED, {"dt_proj": "ssm/step"}),
-                    "A_log": (SAME, "ssm/dynamics/log_rates"),
-                    "D": (SAME, "ssm/feedthrough"),
-                    **_projections("weight", TRANSPOSED, {"out_proj": "output_projection"}, False),
-                },
-            )
+            "mamba": mixer(
+                *("input_projection", "gate"),
+                **{"conv1d.weight": (DEPTHWISE, "conv/kernel"), "conv1d.bias": (SAME, "conv/bias")},
+                **_projections("weight", TRANSPOSED, {"x_proj": "ssm/selection"}, False),
+                **_projections("weight", TRANSPOSED, {"dt_proj": "ssm/step"}),
+                **{"A_log": (SAME, "ssm/dynamics/log_rates"), "D": (SAME, "ssm/feedthrough")},
+            ),
+            "mamba2": mixer(
+                *("gate", "input_projection", "key", "query", "step"),
+                **{"conv1d.weight": (DEPTHWISE, "conv_kernel"), "conv1d.bias": (SAME, "conv_bias")},
+                **{"dt_bias": (SAME, "dynamics/step_bias"), "A_log": (SAME, "dynamics/log_rates")},
+                **{"D": (SAME, "feedthrough"), "norm.weight": (SCALE, "scale")},
+            ),
         },
     )
 
 
-#: `transformers`, since 4.39.
+#: `transformers`, since 4.39, and for Mamba-2 since 4.44.
 MAMBA_HUGGING_FACE = _mamba("embeddings")
 #: `mamba-ssm`, the authors' code.
 MAMBA_AUTHORS = _mamba("embedding")

@@ -11,11 +11,9 @@ from parity.cases import CASES, huggingface_config, weights
 from parity.deepmind_names import deepmind_weights
 from parity.recurrent_families import FAMILIES, RECURRENT_CASES, recurrent_weights
 
-MAMBA, MAMBA_OTHER, RWKV = RECURRENT_CASES
+MAMBA, MAMBA_OTHER, MAMBA2, MAMBA2_OTHER, RWKV = RECURRENT_CASES
 #: A RecurrentGemma whose every number differs from its default.
 OTHER = next(case for case in CASES if case.name == "other")
-FAMILY = FAMILIES["mamba"]
-MAMBA_AUTHORS_CONFIG = FAMILY.authors_config(MAMBA.config)
 TOKEN_IDS = np.random.default_rng(1).integers(1, 45, (1, 19))
 
 
@@ -37,11 +35,16 @@ def deepmind_torch_weights(case):
     }
 
 
-def mamba_authors_weights():
-    """Mamba's arrays with the authors' name of the embedding, and the head, its copy."""
-    arrays = recurrent_weights(MAMBA)
-    table = arrays.pop(FAMILY.embedding)
-    return {**arrays, FAMILY.authors_embedding: table, "lm_head.weight": table}
+def authors_config(case):
+    """The `config.json` of a case, of the authors of Mamba."""
+    return FAMILIES[case.family].authors_config(case.config)
+
+
+def mamba_authors_weights(case=MAMBA):
+    """Mamba's or Mamba-2's arrays with the authors' name of the embedding, and the head, its copy."""
+    arrays, family = recurrent_weights(case), FAMILIES[case.family]
+    table = arrays.pop(family.embedding)
+    return {**arrays, family.authors_embedding: table, "lm_head.weight": table}
 
 
 def rwkv_authors_weights():

@@ -15,7 +15,7 @@ from keras_griffin.conversion.foreign import (
     shape_of,
     without_copy_of_embedding,
 )
-from keras_griffin.conversion.mamba import read_mamba_config
+from keras_griffin.conversion.mamba import MAMBA
 from keras_griffin.conversion.namings import HUGGING_FACE, MAMBA_HUGGING_FACE
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.saving.weights import as_array
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.any_backend
 
 
 def test_every_variable_gets_its_part_of_a_tensor(tmp_path):
-    config, weights = read_mamba_config(config_of(MAMBA_OTHER)), weights_of(MAMBA_OTHER)
+    config, weights = MAMBA.read_config(config_of(MAMBA_OTHER)), weights_of(MAMBA_OTHER)
     variables = as_variables("f", stored(weights), MAMBA_HUGGING_FACE, config)
     assert {path: tensor.shape for path, tensor in variables.items()} == weight_shapes(config)
     whole = weights["backbone.layers.1.mixer.in_proj.weight"]

@@ -5,14 +5,23 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from keras_griffin.conversion import load_mamba, load_recurrentgemma, load_rwkv, save_huggingface
+from keras_griffin.conversion import load_mamba, load_mamba2, load_recurrentgemma, load_rwkv, save_huggingface
 from keras_griffin.conversion.huggingface import family_of, foreign_tensors
 from keras_griffin.conversion.namings import HUGGING_FACE
 from keras_griffin.files.safetensors import SafeTensors
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQATransformer
 from keras_griffin.models.presets import rwkv4_config
 from keras_griffin.tokenizers import ByteTokenizer
-from tests.conversion.checkpoints import MAMBA_OTHER, OTHER, RWKV, bits, config_of, weights_of, write_folder
+from tests.conversion.checkpoints import (
+    MAMBA2_OTHER,
+    MAMBA_OTHER,
+    OTHER,
+    RWKV,
+    bits,
+    config_of,
+    weights_of,
+    write_folder,
+)
 
 CONFIG = GriffinConfig(
     vocabulary_size=260,
@@ -29,11 +38,16 @@ CONFIG = GriffinConfig(
     logits_soft_cap=5.0,
 )
 MAMBA_CONFIG = GriffinConfig(260, 16, 2, 1, block_pattern=("mamba",), mlp_width=0, norm_epsilon=1e-5)
+MAMBA2_CONFIG = MAMBA_CONFIG.replace(block_pattern=("mamba2",))
+MAMBA2_OPTIONS = {"mamba2": {"expand": 3, "conv_kernel_size": 2, "state_size": 5, "num_heads": 6, "groups": 2}}
 MAMBA_OPTIONS = {"mamba": {"state_size": 5, "rank": 3, "expand": 1, "conv_kernel_size": 2}}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-@pytest.mark.parametrize(("case", "load"), [(OTHER, load_recurrentgemma), (MAMBA_OTHER, load_mamba), (RWKV, load_rwkv)])
+@pytest.mark.parametrize(
+    ("case", "load"),
+    [(OTHER, load_recurrentgemma), (MAMBA_OTHER, load_mamba), (MAMBA2_OTHER, load_mamba2), (RWKV, load_rwkv)],
+)
 def test_theirs_to_ours_to_theirs_bit_by_bit(tmp_path, case, load, dtype):
     weights = {
         name: array.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
@@ -44,8 +58,8 @@ def test_theirs_to_ours_to_theirs_bit_by_bit(tmp_path, case, load, dtype):
     saved = SafeTensors(tmp_path / "ours" / "model.safetensors")
     assert set(saved) == set(weights) and saved.metadata == {"format": "pt"}
     for name, array in weights.items():
-        # The rates of Mamba's recurrence are always in float32.
-        expected = array.astype("float32") if name.endswith("A_log") else array
+        # The dynamics of Mamba's recurrence are always in float32.
+        expected = array.astype("float32") if name.endswith(("A_log", "dt_bias")) else array
         assert (saved.dtype(name), saved.shape(name)) == (expected.dtype, expected.shape), name
         assert saved[name].tobytes() == expected.tobytes(), name
     config = json.loads((tmp_path / "ours" / "config.json").read_text())
@@ -62,6 +76,8 @@ def test_theirs_to_ours_to_theirs_bit_by_bit(tmp_path, case, load, dtype):
         (Hawk, CONFIG, load_recurrentgemma),
         (LanguageModel, MAMBA_CONFIG, load_mamba),
         (LanguageModel, MAMBA_CONFIG.replace(mixer_options=MAMBA_OPTIONS), load_mamba),
+        (LanguageModel, MAMBA2_CONFIG, load_mamba2),
+        (LanguageModel, MAMBA2_CONFIG.replace(mixer_options=MAMBA2_OPTIONS), load_mamba2),
         (LanguageModel, rwkv4_config(260, 8, 2, expand=3), load_rwkv),
     ],
 )

@@ -125,7 +125,7 @@ def load_path(path: Path, cls: type, dtype, name: str | None, overrides: dict, v
         )
     raise ValueError(
         "from_preset: a path must be a folder written by save_to_preset, or a checkpoint that "
-        f"load_recurrentgemma, load_mamba or load_rwkv reads. Got {str(path)!r}, {_what_is_at(path)}."
+        f"load_recurrentgemma, load_mamba, load_mamba2 or load_rwkv reads. Got {str(path)!r}, {_what_is_at(path)}."
     )
 
 
