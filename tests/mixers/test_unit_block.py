@@ -53,7 +53,7 @@ def test_a_name_in_a_pattern():
     assert find_mixer("s5") == (UnitBlock, {"unit": "s5"})
     with pytest.raises(
         ValueError,
-        match=r"^find_mixer: a mixer must be one of recurrent, .*, s5.* Got 'lstm'; did you mean 'ls_lstm'\?$",
+        match=r"^find_mixer: a mixer must be one of recurrent, .*, s5.* Got 'lstm'; did you mean 'mlstm'\?$",
     ):
         find_mixer("lstm")
 

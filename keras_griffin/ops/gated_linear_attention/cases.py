@@ -13,6 +13,8 @@ from keras_griffin.ops.recurrence.case import RecurrenceCase
 class AttentionCase(RecurrenceCase):
     """One call of `gated_linear_attention`, with log decays from `-strongest` to 0; `width` is the value's channels."""
 
+    #: Bound by its products.
+    moved = None
     width: int = 3
     num_heads: int = 2
     num_key_heads: int = 2

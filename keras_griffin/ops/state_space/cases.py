@@ -14,6 +14,8 @@ from keras_griffin.ops.state_space.inputs import DenseSystem, DiagonalSystem
 class SystemCase(RecurrenceCase):
     """One call of `state_space`."""
 
+    #: Bound by its products.
+    moved = None
     batch_size: int = 2
     width: int = 3
     numbers: int = 4  # N
