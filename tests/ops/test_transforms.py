@@ -16,6 +16,7 @@ from torch.func import grad, jacfwd, jacrev, jvp, vjp, vmap
 from keras_griffin.layers import RGLRU
 from keras_griffin.mixers import RecurrentBlock
 from keras_griffin.ops import (
+    delta_rule,
     explain,
     linear_cross_entropy,
     linear_scan,
@@ -76,6 +77,7 @@ CALLS = {
     "rg_lru": Call(rg_lru, (STEPS, STEPS, STEPS, CHANNELS, STATE), (3,)),
     "complex rg_lru": Call(complex_rg_lru, (STEPS, STEPS, STEPS, STEPS, CHANNELS, CHANNELS, STATE, STATE), (4, 5)),
     "selective_scan": Call(selective_scan, (STEPS, STEPS, (D, N), WEIGHTS, WEIGHTS, (B, D, N)), (2,)),
+    "delta_rule": Call(delta_rule, (HEADS, HEADS, (B, T, 2, D), (B, T, 2), (B, T, 2), (B, 2, N, D))),
     "block_product": Call(product, ((FEWEST_ROWS + 1, 4), (2, 2, 3), (2, 3)), (1, 2), ()),
     "linear_cross_entropy": Call(cross_entropy, (STEPS, (4, D)), (1,), ()),
     "local_attention": Call(attention, (HEADS, HEADS, HEADS), (), ("mask",)),
