@@ -16,7 +16,9 @@ from torch.func import grad, jacfwd, jacrev, jvp, vjp, vmap
 from keras_griffin.layers import RGLRU
 from keras_griffin.mixers import RecurrentBlock
 from keras_griffin.ops import (
+    delta_rule,
     explain,
+    gated_linear_attention,
     linear_cross_entropy,
     linear_scan,
     local_attention,
@@ -79,6 +81,8 @@ CALLS = {
     "selective_scan": Call(selective_scan, (STEPS, STEPS, (D, N), WEIGHTS, WEIGHTS, (B, D, N)), (2,)),
     "state_space": Call(state_space, (STEPS, (D, N), (D, N), (D, N), (B, D, N)), (1, 2, 3)),
     "dense state_space": Call(state_space, (STEPS, (D, N, N), (D, N), (D, N), (B, D, N)), (1, 2, 3)),
+    "gated_linear_attention": Call(gated_linear_attention, (HEADS, HEADS, (B, T, 2, D), (B, T, 2), (B, 2, N, D))),
+    "delta_rule": Call(delta_rule, (HEADS, HEADS, (B, T, 2, D), (B, T, 2), (B, T, 2), (B, 2, N, D))),
     "block_product": Call(product, ((FEWEST_ROWS + 1, 4), (2, 2, 3), (2, 3)), (1, 2), ()),
     "linear_cross_entropy": Call(cross_entropy, (STEPS, (4, D)), (1,), ()),
     "local_attention": Call(attention, (HEADS, HEADS, HEADS), (), ("mask",)),

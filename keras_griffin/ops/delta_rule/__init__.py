@@ -70,9 +70,11 @@ def delta_rule(
 
     Args:
         query: q, `(B, T, G, H)` float; T may be 0, and so may B.
-        key: k, `(B, T, G, H)` float, with |k_t|^2 b_t at most 2 (not checked): otherwise the memory grows.
+        key: k, `(B, T, G, H)` float, with |k_t|^2 b_t at most 2 (not checked). Otherwise the memory grows, and where it
+            overflows, other documents of the row may be lost too.
         value: v, `(B, T, N, P)` float; G divides N, and each head of keys serves N / G consecutive heads of values.
-        log_decay: l, `(B, T, N)` float, at most 0 (not checked); None for no decay, the plain delta rule.
+        log_decay: l, `(B, T, N)` float, at most 0 (not checked); -1e4 or less is a decay of 0. None for no decay, the
+            plain delta rule.
         rates: b, `(B, T, N)` float.
         initial_state: S_0, `(B, N, H, P)` float; None for zeros.
         reset: `(B, T)` bool; the memory is set to zero before a True step: values before the step affect no output from
@@ -82,7 +84,8 @@ def delta_rule(
 
     Returns:
         (outputs, final_state): every o_t, `(B, T, N, P)` in the dtype of `value`, and S_T, `(B, N, H, P)` in the
-        accumulation dtype. Differentiable in all floating tensors.
+        accumulation dtype. Differentiable in all floating tensors: once, and any number of times on PyTorch. A step at
+        which a tensor is not finite, or has a norm of 1e14 or more, makes the later outputs of its document NaN.
 
     Precision: accumulates in float32 (float64 for float64 `value`) and rounds `outputs` once. No decay is a quotient of
     others, and no matrix is inverted whose inverse is larger than the keys: keys that are all equal cost no digits.
