@@ -8,7 +8,14 @@ transform of the row, NaN in a later step would be everywhere, and 1e6 there wou
 
 from keras import ops
 
-from keras_griffin.ops.shared.halves import in_halves, power_of_two, product_of_halves, within_blocks
+from keras_griffin.ops.shared.halves import (
+    LONGEST_AT_ONCE,
+    at_once,
+    in_halves,
+    power_of_two,
+    product_of_halves,
+    within_blocks,
+)
 from keras_griffin.ops.shared.padding import padded_steps
 from keras_griffin.shapes import Tensor
 
@@ -49,10 +56,14 @@ def _segment(history, taps, marks):
     if marks is not None:
         document = cut(marks[0][..., None])
         readers = ops.reshape(padded_steps(marks[1], after=padding), (-1, size))
+    is_short = isinstance(length, int) and length <= LONGEST_AT_ONCE
     own = None if document is None else part(document, earlier)[0]
-    sums = within_blocks(part(x, earlier), taps[:, :size], own, readers)
+    sums = (at_once if is_short else within_blocks)(part(x, earlier), taps[:, :size], own, readers)
     before = None if document is None else part(document, 0, blocks)[0]
-    sums = _from_the_block_before(sums, part(x, 0, blocks), taps, before, readers)
+    if is_short:
+        sums = sums + at_once(part(x, 0, blocks), taps, before, readers, width)
+    else:
+        sums = _from_the_block_before(sums, part(x, 0, blocks), taps, before, readers)
     if earlier > 1:
         # One block of outputs, and between both all that each of them reads.
         between = ops.reshape(x[:, :, 1:earlier], (channels, batch_size, width - size))

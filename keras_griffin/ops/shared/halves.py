@@ -5,10 +5,13 @@ Between a step of the earlier half and one of the later half there is no reset i
 the middle, and none between the middle and the second.
 """
 
+import numpy as np
 from keras import ops
 
 from keras_griffin.shapes import Tensor
 
+#: The longest rows of which all steps are multiplied with all: their halves would be many small operations.
+LONGEST_AT_ONCE = 16
 #: The fewest steps that are multiplied by a Fourier transform.
 FEWEST_BY_FFT = 64
 
@@ -31,6 +34,20 @@ def within_blocks(x: Tensor, taps: Tensor, document: Tensor | None, readers: Ten
         sums = ops.stack([of_sums[:, :, 0], of_sums[:, :, 1] + read], axis=2)
         half *= 2
     return ops.reshape(sums, (x.shape[0], -1, x.shape[-1]))
+
+
+def at_once(
+    x: Tensor, taps: Tensor, document: Tensor | None, readers: Tensor | None = None, distance: int = 0
+) -> Tensor:
+    """`within_blocks` in one sum of S^2 products; with a distance, of j > i and taps_{distance+i-j} instead."""
+    steps = np.arange(x.shape[-1])
+    places = distance + steps[:, None] - steps
+    seen = ops.convert_to_tensor(((places < distance) == (distance > 0))[None])
+    if document is not None:
+        readers = document if readers is None else readers
+        seen = ops.logical_and(seen, ops.expand_dims(readers, -1) == ops.expand_dims(document, -2))
+    matrix = ops.take(taps, ops.convert_to_tensor(np.clip(places, 0, taps.shape[1] - 1), "int32"), axis=1)
+    return ops.sum(ops.where(seen, ops.expand_dims(x, -2), 0.0) * ops.expand_dims(matrix, 1), axis=-1)
 
 
 def product_of_halves(x: Tensor, taps: Tensor, length: int, marks: tuple[Tensor, Tensor] | None) -> Tensor:

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.shared.compaction import on_real_steps, take_steps
-from keras_griffin.ops.shared.halves import power_of_two, within_blocks
+from keras_griffin.ops.shared.halves import LONGEST_AT_ONCE, at_once, power_of_two, within_blocks
 from keras_griffin.ops.shared.padding import padded_steps
 from keras_griffin.ops.state_space.inputs import System
 from keras_griffin.shapes import Tensor
@@ -60,7 +60,8 @@ def _in_chunks(system, initial_state, inputs, reset, real):
         seen = ops.where((steps[..., 0] == before[:, :-1])[..., None, None], seen, 0.0)
     read = ops.reshape(ops.transpose(seen, (2, 0, 1, 3)), (width, -1, numbers)) @ reading
     read = read if reset is None else ops.where(document == rows, read, 0.0)
-    outputs = ops.reshape(within_blocks(x, kernel, document) + read, (width, batch_size, -1))
+    within = (at_once if size <= LONGEST_AT_ONCE else within_blocks)(x, kernel, document)
+    outputs = ops.reshape(within + read, (width, batch_size, -1))
     outputs = ops.transpose(outputs, (1, 2, 0))[:, :length]
     if real is None and isinstance(length, int) and not padding:
         return outputs, states[:, -1]

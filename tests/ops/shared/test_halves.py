@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops.shared.halves import power_of_two, toeplitz_product, within_blocks
+from keras_griffin.ops.shared.halves import at_once, power_of_two, toeplitz_product, within_blocks
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 
@@ -25,16 +25,18 @@ def test_a_product_with_every_step(steps, length):
 
 
 @pytest.mark.parametrize("has_resets", [False, True])
-def test_blocks_see_what_is_earlier_and_of_their_document(has_resets):
-    x, taps = GENERATOR.normal(size=(2, 4, 128)).astype("float32"), GENERATOR.normal(size=(2, 128)).astype("float32")
-    document = np.cumsum(GENERATOR.random((4, 128)) < 0.05, axis=1).astype("int32") * has_resets
-    earlier = np.subtract.outer(np.arange(128), np.arange(128))
+@pytest.mark.parametrize(("function", "size"), [(at_once, 8), (within_blocks, 8), (within_blocks, 128)])
+def test_blocks_see_what_is_earlier_and_of_their_document(function, size, has_resets):
+    x, taps = (GENERATOR.normal(size=(2, *rest, size)).astype("float32") for rest in ((4,), ()))
+    document = np.cumsum(GENERATOR.random((4, size)) < 6 / size, axis=1).astype("int32") * has_resets
+    earlier = np.subtract.outer(np.arange(size), np.arange(size))
     matrix = np.where(earlier >= 0, taps[:, np.maximum(earlier, 0)], 0.0)
     sees = document[:, :, None] == document[:, None]
     expected = np.einsum("dij,xij,dxj->dxi", matrix, sees, x)
     given = ops.convert_to_tensor(document) if has_resets else None
-    assert_close(within_blocks(ops.convert_to_tensor(x), ops.convert_to_tensor(taps), given), expected)
+    assert_close(function(ops.convert_to_tensor(x), ops.convert_to_tensor(taps), given), expected)
     # What is later is not even multiplied.
-    x[:, :, 90:] = np.nan
-    sums = within_blocks(ops.convert_to_tensor(x), ops.convert_to_tensor(taps), given)
-    assert_close(as_array(sums)[..., :90], expected[..., :90], "float32")
+    cut = 5 * size // 8
+    x[:, :, cut:] = np.nan
+    sums = function(ops.convert_to_tensor(x), ops.convert_to_tensor(taps), given)
+    assert_close(as_array(sums)[..., :cut], expected[..., :cut], "float32")
