@@ -13,6 +13,7 @@ from keras_griffin.mixers.local_mqa import LocalMQA
 from keras_griffin.mixers.mamba import Mamba
 from keras_griffin.mixers.recurrent_block import RecurrentBlock
 from keras_griffin.mixers.rwkv4 import RWKV4, RWKV4Channel
+from keras_griffin.mixers.sparse_mqa import SparseMQA
 from keras_griffin.mixers.unit_block import UnitBlock
 from keras_griffin.names import did_you_mean
 
@@ -20,6 +21,7 @@ MIXERS: dict[str, type[Mixer]] = {
     "recurrent": RecurrentBlock,
     "local_mqa": LocalMQA,
     "global_mqa": GlobalMQA,
+    "sparse_mqa": SparseMQA,
     "mamba": Mamba,
     "aft": AFT,
     "rwkv4": RWKV4,
@@ -52,6 +54,7 @@ __all__ = [
     "RWKV4",
     "RWKV4Channel",
     "RecurrentBlock",
+    "SparseMQA",
     "UnitBlock",
 ]
 __dir__ = __all__.copy

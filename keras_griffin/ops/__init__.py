@@ -10,6 +10,7 @@ from keras_griffin.ops.local_attention import local_attention
 from keras_griffin.ops.log_scan import log_scan
 from keras_griffin.ops.rg_lru import rg_lru
 from keras_griffin.ops.selective_scan import selective_scan
+from keras_griffin.ops.sparse_attention import sparse_attention
 
 __all__ = [
     "bounded_sqrt",
@@ -22,6 +23,7 @@ __all__ = [
     "log_scan",
     "rg_lru",
     "selective_scan",
+    "sparse_attention",
     "use_implementation",
 ]
 __dir__ = __all__.copy
