@@ -99,7 +99,7 @@ FAULTS = [
     ),
     Fault(
         "the window of local attention is one key too long, by blocks",
-        "ops/local_attention/portable.py",
+        "ops/shared/attention_window.py",
         "ops.arange(reach + block)\n    visible = ops.logical_and(distance >= 0, distance < window)",
         "ops.arange(reach + block)\n    visible = ops.logical_and(distance >= 0, distance <= window)",
         "numpy",

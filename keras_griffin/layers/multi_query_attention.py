@@ -142,15 +142,15 @@ class MultiQueryAttention(ScaledMixer):
         query, key = (ops.cast(heads, "float32") for heads in self.rotate(steps, query, key))
         key = ops.repeat(key, self.num_heads // self.num_key_value_heads, axis=2)
         scores = ops.einsum("btnh,bsnh->bnts", query, key) / math.sqrt(self.channels)
-        seen = self.sees(ops.expand_dims(steps, 1) - ops.expand_dims(steps, 0))
+        seen = self.sees(ops.expand_dims(steps, 1), ops.expand_dims(steps, 0))
         scores = ops.where(seen, scores, -math.inf)
         # Keras's softmax warns about a single key.
         weights = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
         return weights / ops.sum(weights, axis=-1, keepdims=True)
 
-    def sees(self, distance: Tensor) -> Tensor:
-        """Whether a query sees the key `distance` steps before it."""
-        return distance >= 0
+    def sees(self, query_step: Tensor, key_step: Tensor) -> Tensor:
+        """Whether a query sees a key, by the numbers of their steps in the document."""
+        return key_step <= query_step
 
 
 def document_numbers(reset: Tensor, mask: Tensor | None) -> Tensor:

@@ -22,6 +22,7 @@ from keras_griffin.mixers.matrix_state.mlstm import MLSTM
 from keras_griffin.mixers.matrix_state.retention import Retention
 from keras_griffin.mixers.recurrent_block import RecurrentBlock
 from keras_griffin.mixers.rwkv4 import RWKV4, RWKV4Channel
+from keras_griffin.mixers.sparse_mqa import SparseMQA
 from keras_griffin.mixers.unit_block import UnitBlock
 from keras_griffin.names import did_you_mean
 
@@ -29,6 +30,7 @@ MIXERS: dict[str, type[Mixer]] = {
     "recurrent": RecurrentBlock,
     "local_mqa": LocalMQA,
     "global_mqa": GlobalMQA,
+    "sparse_mqa": SparseMQA,
     "mamba": Mamba,
     "h3": H3,
     "hyena": Hyena,
@@ -79,6 +81,7 @@ __all__ = [
     "RWKV4Channel",
     "RecurrentBlock",
     "Retention",
+    "SparseMQA",
     "UnitBlock",
 ]
 __dir__ = __all__.copy

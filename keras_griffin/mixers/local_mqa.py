@@ -98,9 +98,9 @@ class LocalMQA(MultiQueryAttention):
         """The ring, with room for all W keys from the start."""
         return self.state_of(width, self.window, **self.arguments())
 
-    def sees(self, distance: Tensor) -> Tensor:
+    def sees(self, query_step: Tensor, key_step: Tensor) -> Tensor:
         """The newest W keys."""
-        return ops.logical_and(super().sees(distance), distance < self.window)
+        return ops.logical_and(super().sees(query_step, key_step), query_step - key_step < self.window)
 
     def call(self, inputs, reset=None, mask=None, inputs_mask=None):
         """The whole sequence, as in `SequenceLayer.call`, without the empty window that `advance` would attend to."""

@@ -12,6 +12,7 @@ from keras_griffin.ops.local_attention import local_attention
 from keras_griffin.ops.log_scan import log_scan
 from keras_griffin.ops.rg_lru import rg_lru
 from keras_griffin.ops.selective_scan import selective_scan
+from keras_griffin.ops.sparse_attention import sparse_attention
 from keras_griffin.ops.state_space import state_space
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "rg_lru",
     "selective_scan",
     "state_space",
+    "sparse_attention",
     "use_implementation",
 ]
 __dir__ = __all__.copy

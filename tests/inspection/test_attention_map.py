@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from keras_griffin.inspection import attention_map
-from keras_griffin.mixers import GlobalMQA, LocalMQA
+from keras_griffin.mixers import GlobalMQA, LocalMQA, SparseMQA
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
@@ -29,7 +29,9 @@ def model():
     return Griffin(CONFIG)
 
 
-@pytest.mark.parametrize("make", [lambda: LocalMQA(4, 3, num_key_value_heads=2), lambda: GlobalMQA(4)])
+@pytest.mark.parametrize(
+    "make", [lambda: LocalMQA(4, 3, num_key_value_heads=2), lambda: GlobalMQA(4), lambda: SparseMQA(4, 3, "fixed", 1)]
+)
 def test_the_weights_times_the_values_are_what_attention_gives(make):
     mixer = make()
     inputs = np.random.default_rng(0).normal(size=(2, 9, 16)).astype("float32")

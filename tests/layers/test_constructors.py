@@ -60,6 +60,7 @@ MAKERS = {
     mixers.GlobalMQA: {"num_heads": 2},
     mixers.LocalMQA: {"num_heads": 2, "window": 3},
     mixers.RecurrentBlock: {"recurrence_width": 4},
+    mixers.SparseMQA: {"num_heads": 2},
     mixers.UnitBlock: {"unit": "lru"},
     SequenceEncoder: {"width": 8},
     GriffinConfig: {"vocabulary_size": 11, "width": 48, "num_layers": 5, "num_heads": 3},

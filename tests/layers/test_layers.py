@@ -29,6 +29,7 @@ LAYERS = {
     "RecurrentBlock": partial(mixers.RecurrentBlock, 16, conv_kernel_size=2),
     "LocalMQA": partial(mixers.LocalMQA, 3, window=4),
     "GlobalMQA": partial(mixers.GlobalMQA, 3, head_dim=8),
+    "SparseMQA": partial(mixers.SparseMQA, 3, stride=4, pattern="fixed", summary_steps=2),
 }
 EVERY_LAYER = pytest.mark.parametrize("name", LAYERS)
 

@@ -1,12 +1,12 @@
-"""Local and global multi-query attention against dense attention in NumPy."""
+"""Local, global and sparse multi-query attention against dense attention in NumPy."""
 
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.generation.capacity import at_the_same_capacity
-from keras_griffin.mixers import GlobalMQA, LocalMQA
+from keras_griffin.mixers import GlobalMQA, LocalMQA, SparseMQA
 from keras_griffin.mixers.global_mqa import GlobalMQARoom
+from keras_griffin.mixers.sparse_mqa import SparseMQARoom
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
@@ -24,8 +24,8 @@ def rotated(heads, fraction, base):
     return np.concatenate([turned.real, turned.imag, heads[..., rotary:]], axis=-1)
 
 
-def dense(mixer, inputs, window):
-    """Attention as the definition reads, one query at a time, in float64."""
+def dense(mixer, inputs, sees):
+    """Attention as the definition reads, one query at a time, in float64; `sees(t, steps)` says which steps t sees."""
     query, key, value, output, bias = (np.asarray(w, "float64") for w in mixer.get_weights())
     batch_size, length, _ = inputs.shape
     groups = mixer.num_heads // mixer.num_key_value_heads
@@ -35,11 +35,19 @@ def dense(mixer, inputs, window):
     for b in range(batch_size):
         for t in range(length):
             for n in range(mixer.num_heads):
-                seen = slice(max(0, t - window + 1), t + 1)
+                seen = np.flatnonzero(sees(t, np.arange(t + 1)))
                 logits = k[b, seen, n // groups] @ q[b, t, n] / np.sqrt(mixer.channels)
                 weights = np.exp(logits - logits.max())
                 outputs[b, t, n] = weights / weights.sum() @ v[b, seen, n // groups]
     return outputs.reshape(batch_size, length, -1) @ output + bias
+
+
+def everything(t, steps):
+    return steps <= t
+
+
+def near(window):
+    return lambda t, steps: t - steps < window
 
 
 def made(mixer):
@@ -58,58 +66,28 @@ OPTIONS = pytest.mark.parametrize(
 @pytest.mark.parametrize("window", [1, 3, 50])
 def test_local(window, options):
     mixer = made(LocalMQA(**{"num_heads": 3, "window": window, "rotary_base": 100.0, **options}))
-    assert_close(mixer(INPUTS), dense(mixer, INPUTS, window))
+    assert_close(mixer(INPUTS), dense(mixer, INPUTS, near(window)))
 
 
 @OPTIONS
 def test_global(options):
     mixer = made(GlobalMQA(**{"num_heads": 3, "rotary_base": 100.0, **options}))
-    assert_close(mixer(INPUTS), dense(mixer, INPUTS, 9))
+    assert_close(mixer(INPUTS), dense(mixer, INPUTS, everything))
 
 
-@pytest.mark.parametrize("sizes", [[1] * 9, [4, 1, 3, 1]])
-def test_global_in_pieces_leaves_the_keys_that_are_there_as_they_are(sizes):
-    """What a document has read is not rotated again, and a new document counts its positions from 0."""
-    mixer = made(GlobalMQA(3, rotary_base=100.0))
-    reset = np.zeros((2, 9), "bool")
-    reset[1, 5] = True
-    advance = compiled(mixer.advance)
-    outputs, state = [], mixer.initial_state(2)
-    for chunk, new in zip(*(np.split(x, np.cumsum(sizes)[:-1], axis=1) for x in (INPUTS, reset)), strict=True):
-        before = as_array(state.keys)
-        output, state = advance(chunk, state, reset=new if new.any() else None)
-        kept = as_array(state.visible)[:, : before.shape[1]]
-        np.testing.assert_array_equal(as_array(state.keys)[:, : before.shape[1]][kept], before[kept])
-        outputs.append(as_array(output))
-    expected = dense(mixer, INPUTS, 9)
-    expected[1, 5:] = dense(mixer, INPUTS[1:, 5:], 4)[0]
-    assert_close(np.concatenate(outputs, axis=1), expected)
+#: The pattern, and a query's step and the steps up to it.
+PATTERNS = {
+    "strided": lambda t, steps, stride, ends: (t - steps < stride) | ((t - steps) % stride == 0),
+    "fixed": lambda t, steps, stride, ends: (t // stride == steps // stride) | (steps % stride >= stride - ends),
+}
 
 
-def test_a_step_writes_to_an_empty_place_of_a_state_with_room():
-    mixer = made(GlobalMQA(3, rotary_base=100.0))
-    _, grown = mixer.advance(INPUTS[:, :2], mixer.initial_state(2))
-    # The second row has an empty place more, as where rows of several lengths are joined.
-    _, grown = mixer.advance(INPUTS[:, 2:3], grown, mask=np.array([[True], [False]]))
-    state = grown.with_room(7)
-    for start, stop, resets in ((3, 4, ()), (4, 5, ()), (5, 7, [6]), (7, 8, ()), (8, 9, ())):
-        reset = np.isin(np.arange(start, stop), resets)[None].repeat(2, axis=0) if resets else None
-        expected, grown = mixer.advance(INPUTS[:, start:stop], grown, reset=reset)
-        outputs, after = mixer.advance(INPUTS[:, start:stop], state, reset=reset)
-        assert after.keys.shape[1] == 10 + (stop - start if stop - start > 1 else 0)
-        state = at_the_same_capacity(after, state)
-        assert type(state) is GlobalMQARoom
-        assert_close(outputs, as_array(expected))
-    assert as_array(state.visible).sum(axis=1).tolist() == [3, 3]
-    # Without its room it grows again, and its keys are the same but for their order.
-    left = state.without_room(7)
-    assert left.keys.shape[1] == 3
-    np.testing.assert_allclose(
-        np.sort(as_array(left.keys), axis=1), np.sort(as_array(grown.keys)[:, -3:], axis=1), atol=1e-6
-    )
-    outputs, left = mixer.advance(INPUTS[:, :1], left)
-    assert left.keys.shape[1] == 4 and type(left) is type(grown)
-    assert_close(outputs, as_array(mixer.advance(INPUTS[:, :1], grown)[0]))
+@OPTIONS
+@pytest.mark.parametrize(("pattern", "stride", "ends"), [("strided", 3, 8), ("fixed", 4, 2), ("fixed", 1, 1)])
+def test_sparse(pattern, stride, ends, options):
+    options = {"num_heads": 3, "rotary_base": 100.0, **options}
+    mixer = made(SparseMQA(stride=stride, pattern=pattern, summary_steps=ends, **options))
+    assert_close(mixer(INPUTS), dense(mixer, INPUTS, lambda t, steps: PATTERNS[pattern](t, steps, stride, ends)))
 
 
 def test_the_state_is_a_ring_of_keys_that_are_rotated_by_their_place():
@@ -137,12 +115,20 @@ def test_a_stream_of_any_length_is_that_of_its_last_window():
     _, long = advance(inputs[:, :32], short)
     for step in range(32, 44):
         (outputs, long), (_, short) = (advance(inputs[:, step : step + 1], state) for state in (long, short))
-        assert_close(outputs, dense(mixer, inputs[:, step - 3 : step + 1], 4)[:, -1:])
+        assert_close(outputs, dense(mixer, inputs[:, step - 3 : step + 1], everything)[:, -1:])
         if step >= 35:
             assert_close(long.keys, as_array(short.keys))
             assert_close(long.values, as_array(short.values))
             np.testing.assert_array_equal(as_array(long.next_step), as_array(short.next_step))
             assert as_array(long.next_step).max() < 8
+
+
+@pytest.mark.parametrize(("kind", "room"), [(GlobalMQA, GlobalMQARoom), (SparseMQA, SparseMQARoom)])
+def test_a_state_with_room_is_of_its_own_type(kind, room):
+    state = made(kind(3)).initial_state(2)
+    larger = state.with_room(4)
+    assert type(larger) is kind.room_type is room and larger.keys.shape[1] == 4
+    assert type(larger.without_room(4)) is type(state) is kind.state_type
 
 
 def test_messages():
@@ -152,6 +138,8 @@ def test_messages():
         ValueError, match=r"GlobalMQA: num_key_value_heads must divide num_heads\. Got .* 2 and num_heads 3"
     ):
         GlobalMQA(3, num_key_value_heads=2)
+    with pytest.raises(ValueError, match=r"SparseMQA: summary_steps must be an integer from 1 to the stride 4\. Got 5"):
+        SparseMQA(3, 4, "fixed", 5)
     with pytest.raises(
         ValueError, match=r"LocalMQA: num_heads must divide the inputs' width .* Got num_heads 5 and width 12"
     ):
@@ -170,9 +158,14 @@ def with_poison(x, value):
 
 
 LATER = (slice(None), [4, 5, 7, 8])
+EVERY_KIND = pytest.mark.parametrize(
+    "make",
+    [lambda: LocalMQA(3, 4), lambda: GlobalMQA(3), lambda: SparseMQA(3, 3), lambda: SparseMQA(3, 3, "fixed", 1)],
+    ids=["local", "global", "strided", "fixed"],
+)
 
 
-@pytest.mark.parametrize("make", [lambda: LocalMQA(3, 4), lambda: GlobalMQA(3)], ids=["local", "global"])
+@EVERY_KIND
 # What NumPy says of infinity less infinity.
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_what_is_not_finite_touches_no_later_document(make):
@@ -196,7 +189,7 @@ def test_what_is_not_finite_touches_no_later_document(make):
 
 
 @pytest.mark.trainable
-@pytest.mark.parametrize("make", [lambda: LocalMQA(3, 4), lambda: GlobalMQA(3)], ids=["local", "global"])
+@EVERY_KIND
 def test_what_comes_back_that_is_not_finite_touches_no_later_document(make):
     mixer = made(make())
     weights = np.random.default_rng(1).normal(size=INPUTS.shape).astype("float32")

@@ -14,8 +14,8 @@ from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
 from tests.models.tiny import strong
 
-#: All but global attention, whose state grows.
-NAMES = tuple(name for name in mixer_names() if name != "global_mqa")
+#: All but global and sparse attention, whose states grow.
+NAMES = tuple(name for name in mixer_names() if name not in ("global_mqa", "sparse_mqa"))
 CONFIG = GriffinConfig(13, 16, len(NAMES), 2, mlp_width=4, window=5, num_gate_blocks=4, block_pattern=NAMES)
 TOKENS = np.random.default_rng(0).integers(1, 13, (2, 12)).astype("int32")
 TARGETS = np.roll(TOKENS, -1, axis=1)
@@ -33,6 +33,7 @@ SETS = {
     f"| conv/bias rg_lru/decay_parameter {_GATES.format('rg_lru')}",
     "local_mqa": _ATTENTION,
     "global_mqa": _ATTENTION,
+    "sparse_mqa": _ATTENTION,
     "mamba": "input_projection gate output_projection ssm/selection ssm/step+ | conv/kernel | ssm/dynamics/log_rates "
     "| conv/bias ssm/feedthrough",
     "h3": "query+ key+ value+ output_projection+ | shift output_weights "

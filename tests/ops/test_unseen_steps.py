@@ -17,15 +17,18 @@ from keras_griffin.ops import (
     explain,
     global_attention,
     local_attention,
+    sparse_attention,
     use_implementation,
 )
 from keras_griffin.ops.delta_rule.cases import DeltaCase
 from keras_griffin.ops.gated_linear_attention.cases import AttentionCase
+from keras_griffin.ops.global_attention import reference as global_reference
 from keras_griffin.ops.linear_scan.cases import ScanCase
 from keras_griffin.ops.local_attention import reference as attention_reference
 from keras_griffin.ops.log_scan.cases import LogCase
 from keras_griffin.ops.rg_lru.cases import UnitCase
 from keras_griffin.ops.selective_scan.cases import SelectiveCase
+from keras_griffin.ops.sparse_attention import reference as sparse_reference
 from keras_griffin.ops.state_space.cases import SystemCase
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
@@ -233,10 +236,12 @@ def what_lost_queries_see(lost, window, documents, mask):
     return seen
 
 
-#: By an op and its window: the op, and its definition and gradient, which are those of local attention.
+#: By a name: an op, its definition with a gradient, and its options.
 ATTENTION = {
-    **{f"local {w}": (functools.partial(local_attention, window=w), w) for w in (9, LENGTH)},
-    "global": (global_attention, LENGTH),
+    **{f"local {w}": (local_attention, attention_reference, {"window": w}) for w in (9, LENGTH)},
+    "global": (global_attention, global_reference, {}),
+    "strided": (sparse_attention, sparse_reference, {"stride": 4, "pattern": "strided", "summary_steps": 1}),
+    "fixed": (sparse_attention, sparse_reference, {"stride": 5, "pattern": "fixed", "summary_steps": 2}),
 }
 
 
@@ -245,17 +250,17 @@ ATTENTION = {
 def test_attention(name):
     """With spoiled arrays, and then with spoiled gradients for the outputs of a few steps of any document."""
     rows = random_rows()
-    op, window = ATTENTION[name]
+    op, definition, options = ATTENTION[name]
     arrays = [draw(rows, BATCH, LENGTH, heads, 4) for heads in (2, 1, 1)]
-    marks = {"segment_ids": rows.documents.astype("int32"), "mask": rows.mask}
+    options = {"segment_ids": rows.documents.astype("int32"), "mask": rows.mask, **options}
     weights = draw(rows, *arrays[0].shape)
-    results = attention_reference.local_attention(*arrays, window, **marks)
+    results = getattr(definition, op.__name__)(*arrays, **options)
     spoiled, seen = [rows.spoil_steps(x) for x in arrays], rows.spoiled & rows.mask
-    call = functools.partial(op, **marks)
+    call = functools.partial(op, **options)
     assert_clean(as_array(call(*spoiled)), results, seen)
     if not CAN_TRAIN:
         return
-    gradients = attention_reference.local_attention_gradient(weights, *arrays, window, **marks)
+    gradients = getattr(definition, f"{op.__name__}_gradient")(weights, *arrays, **options)
     spoiled_weights = rows.spoil_steps(weights)
     _, into = value_and_gradient(lambda *tensors: weighted([call(*tensors)], [spoiled_weights]), *spoiled)
     for got, wanted in zip(into, gradients, strict=True):

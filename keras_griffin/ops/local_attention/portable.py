@@ -1,14 +1,9 @@
-"""Local attention by blocks of queries, in `keras.ops`: every backend, every device.
-
-A block of Q queries attends to its own keys and to the earlier blocks that its windows reach, in time and
-memory O(T (W + Q)), forward and backward. If there are few keys, all queries form one block.
-"""
+"""Local attention by blocks of queries, in `keras.ops`: every backend, every device."""
 
 from keras import ops
 
-from keras_griffin.ops.shared.attention import softmax_attention
 from keras_griffin.ops.shared.attention_marks import finite_only, masked, nan_unless, past_masked_steps
-from keras_griffin.ops.shared.padding import padded_steps
+from keras_griffin.ops.shared.attention_window import are_few, attention_in_window
 
 
 def supports(facts):
@@ -20,93 +15,11 @@ def local_attention(query, key, value, window, *, segment_ids=None, mask=None):
     """The contract is `keras_griffin.ops.local_attention`."""
 
     def attend(query, key, value, segment_ids, mask):
-        return _attend(query, key, value, window, segment_ids, mask)
+        query, key, value, whole_query, whole_key = finite_only(query, key, value)
+        key = ops.multiply(key, query.shape[-1] ** -0.5)
+        outputs, whole, _ = attention_in_window(query, key, value, whole_key, segment_ids, mask, window)
+        return nan_unless(outputs, ops.logical_and(whole_query, whole))
 
-    if mask is None or not _few(key.shape[1], window):
+    if mask is None or not are_few(key.shape[1], window):
         return past_masked_steps(attend, query, key, value, segment_ids, mask)
     return masked(attend(query, key, value, segment_ids, mask), mask[:, ops.shape(key)[1] - ops.shape(query)[1] :])
-
-
-def _block_length(window):
-    """Q, the queries of a block: a quarter of the window, as measured, and at least 16."""
-    return max(16, -(-window // 4))
-
-
-def _reach(window):
-    """How many keys before its own a block attends to: W - 1, in whole blocks."""
-    block = _block_length(window)
-    return -(-(window - 1) // block) * block
-
-
-def _few(num_keys, window):
-    return isinstance(num_keys, int) and num_keys <= _reach(window) + _block_length(window)
-
-
-def _attend(query, key, value, window, segment_ids, mask):
-    """Attention with masked steps at the front, or anywhere if there are few keys."""
-    query, key, value, whole_query, whole_key = finite_only(query, key, value)
-    key = ops.multiply(key, query.shape[-1] ** -0.5)
-    by_key = [key, value, whole_key, segment_ids, mask]
-    length = query.shape[1]
-    if _few(key.shape[1], window):
-        outputs, whole = _in_one_block(query, *by_key, window)
-    elif length is not None and _few(length + window - 1, window):
-        newest = [None if x is None else x[:, -(length + window - 1) :] for x in by_key]
-        outputs, whole = _in_one_block(query, *newest, window)
-    else:
-        outputs, whole = _in_blocks(query, *by_key, window)
-    return nan_unless(outputs, ops.logical_and(whole_query, whole))
-
-
-def _in_one_block(query, key, value, whole_key, segment_ids, mask, window):
-    """All queries against all keys; masked keys may be anywhere."""
-    span = ops.shape(key)[1]
-    own = slice(span - ops.shape(query)[1], None)
-    if mask is None:
-        place = ops.arange(span, dtype="int32")[None]
-    else:
-        place = ops.cumsum(ops.cast(mask, "int32"), axis=1)
-    # Keras on OpenVINO misplaces a new axis that is indexed after a slice with bounds.
-    distance = ops.expand_dims(place[:, own], 2) - ops.expand_dims(place, 1)
-    visible = ops.logical_and(distance >= 0, distance < window)
-    if mask is not None:
-        visible = ops.logical_and(visible, mask[:, None, :])
-    if segment_ids is not None:
-        same = ops.expand_dims(segment_ids[:, own], 2) == ops.expand_dims(segment_ids, 1)
-        visible = ops.logical_and(visible, same)
-    blocks = (ops.expand_dims(x, 1) for x in (query, key, value, whole_key, visible))
-    outputs, whole, _ = softmax_attention(*blocks)
-    return outputs[:, 0], whole[:, 0]
-
-
-def _in_blocks(query, key, value, whole_key, segment_ids, mask, window):
-    """Blocks of queries against the keys that their windows reach; masked steps are at the front."""
-    block, reach = _block_length(window), _reach(window)
-    length, span = ops.shape(query)[1], ops.shape(key)[1]
-    blocks = -(-length // block)
-    unused = blocks * block - length
-
-    def own(x):
-        """`(B, T, ...)` to `(B, n, Q, ...)`."""
-        rows, _, *rest = ops.shape(x)
-        return ops.reshape(padded_steps(x, 0, unused), (rows, blocks, block, *rest))
-
-    def reached(x):
-        """`(B, S, ...)` to `(B, n, reach + Q, ...)`."""
-        rows, _, *rest = ops.shape(x)
-        # The first block reaches back to `reach` keys before the first query's own.
-        x = padded_steps(x, reach, unused)[:, span - length :]
-        x = ops.reshape(x, (rows, blocks + reach // block, block, *rest))
-        return ops.concatenate([x[:, i : i + blocks] for i in range(reach // block + 1)], axis=2)
-
-    distance = reach + ops.arange(block)[:, None] - ops.arange(reach + block)
-    visible = ops.logical_and(distance >= 0, distance < window)
-    present = ops.ones((1, span), "bool") if mask is None else mask
-    visible = ops.logical_and(visible, reached(present)[:, :, None, :])
-    if segment_ids is not None:
-        same = own(segment_ids[:, span - length :])[..., None] == reached(segment_ids)[:, :, None, :]
-        visible = ops.logical_and(visible, same)
-    outputs, whole, _ = softmax_attention(own(query), reached(key), reached(value), reached(whole_key), visible)
-    rows, _, _, *heads = ops.shape(outputs)
-    outputs = ops.reshape(outputs, (rows, blocks * block, *heads))
-    return outputs[:, :length], ops.reshape(whole, (rows, blocks * block))[:, :length]

@@ -5,21 +5,31 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops import global_attention, local_attention
+from keras_griffin.ops import global_attention, local_attention, sparse_attention
 from keras_griffin.ops.global_attention import reference as global_reference
 from keras_griffin.ops.implementation import Op, find_op
 from keras_griffin.ops.local_attention import reference as local_reference
 from keras_griffin.ops.shared.attention_op import AttentionOp
 from keras_griffin.ops.shared.time_axis import time_along
+from keras_griffin.ops.sparse_attention import reference as sparse_reference
 from keras_griffin.testing.closeness import assert_close
 
 BATCH, LENGTH = 3, 65
-FUNCTIONS = {"local_attention": local_attention, "global_attention": global_attention}
+FUNCTIONS = {
+    "local_attention": local_attention,
+    "global_attention": global_attention,
+    "sparse_attention": sparse_attention,
+}
 DEFINITIONS = {
     "local_attention": local_reference.local_attention,
     "global_attention": global_reference.global_attention,
+    "sparse_attention": sparse_reference.sparse_attention,
 }
-OPTIONS = {"local_attention": {"window": 7}, "global_attention": {}}
+OPTIONS = {
+    "local_attention": {"window": 7},
+    "global_attention": {},
+    "sparse_attention": {"stride": 6, "pattern": "fixed", "summary_steps": 2},
+}
 every_op = pytest.mark.parametrize("name", FUNCTIONS)
 
 
