@@ -361,9 +361,8 @@ def label_points(axes):
             shift = direction * (size / 2 + 5 + distance)
             line, box = Curve([dot, dot + shift]), Bbox.from_bounds(*(dot + shift - size / 2), *size)
             is_outside = not (inside.contains(*box.min) and inside.contains(*box.max))
-            return (
-                distance + 40 * sum(map(line.intersects_bbox, others)) + 1e3 * (is_outside + box.count_overlaps(taken))
-            )
+            covers = is_outside + box.count_overlaps(taken)
+            return distance + 8 * abs(direction[1]) + 40 * sum(map(line.intersects_bbox, others)) + 1e3 * covers
 
         distance, direction = min(itertools.product(range(0, 120, 4), directions), key=badness)
         shift = direction * (size / 2 + 5 + distance)
