@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -74,29 +75,47 @@ def test_paper_names_only_what_there_is_and_every_numbered_equation_table_and_fi
 
 
 LINEAGE = ROOT / "docs/lineage.md"
-#: The systems that are to come.
-PLANNED = (
-    *("s4", "s4d", "h3", "hyena", "linear_attention", "retention", "gate_loop", "sparse_mqa", "mamba2"),
-    *("gated_linear_attention", "gated_delta_net", "mlstm"),
-)
 
 
-def lineage(heading="## The systems"):
-    """The rows of the systems under a heading, by their names in a pattern: name, system, equation, state, test."""
-    table = LINEAGE.read_text().split(f"{heading}\n")[1].split("\n#")[0]
-    lines = [line.strip("| ").split(" | ") for line in table.splitlines() if re.match(r"\| \[?`", line)]
-    return {re.search(r"`(\w+)`", row[0])[1]: row for row in lines}
+def lineage(heading):
+    """The rows under a heading of the page, by their names: a list of their cells, all but the titles of columns."""
+    section = LINEAGE.read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    lines = [
+        line.removeprefix("| ").removesuffix(" |").split(" | ") for line in section.splitlines() if line[:2] == "| "
+    ]
+    return {row[0].split("(")[0].strip("[`] "): row for row in lines if row[0] not in ("name", "named there")}
 
 
 def test_lineage_has_a_line_for_every_mixer_and_names_only_what_there_is():
-    done, planned = lineage(), lineage("### To come")
-    assert sorted(done) == sorted(mixer_names())
-    assert set(PLANNED) <= {*planned} | {*done} and not {*planned} & {*done}
-    for name, row in [*done.items(), *planned.items()]:
-        assert len(row) == 4 + (name in done), name
-        assert re.search(r"arxiv.org/abs/\d{4}\.\d{5}", row[1]) and "$" in row[2], name
-        assert name in planned or re.search(r"\(\.\./keras_griffin/[\w/]+\.py\)", row[0]), name
-        assert name in planned or re.fullmatch(r"\[test\]\(\.\./tests/[\w/]+\.py\)", row[4]), name
+    systems = lineage("The systems")
+    assert sorted(systems) == sorted(lineage("What each keeps, costs and forgets")) == sorted(mixer_names())
+    for name, row in systems.items():
+        assert len(row) == 4, name
+        assert re.fullmatch(r"\[`\w+`\]\(\.\./keras_griffin/[\w/]+\.py\)", row[0]), name
+        assert re.search(r"arxiv.org/abs/\d{4}\.\d{5}", row[1]), name
+        assert re.fullmatch(r"\[test\]\(\.\./tests/[\w/]+\.py\)", row[3]), name
+        assert all((LINEAGE.parent / file).is_file() for file in re.findall(r"\]\((\.\./[\w/.]+)\)", " ".join(row))), (
+            name
+        )
+
+
+def test_the_pictures_of_the_lineage_show_every_mixer():
+    pytest.importorskip("matplotlib", reason="needs the extra viz")
+    from scripts.figures import SYSTEMS
+
+    assert sorted(row for system in SYSTEMS for row in system.rows) == sorted(mixer_names())
+    places = {system.name: place for place, system in enumerate(SYSTEMS)}
+    assert all(places[ancestor] < places[system.name] for system in SYSTEMS for ancestor in system.ancestors)
+
+
+def numbers(counted, letters):
+    """What a sum of products comes to, such as `9 D H / 8 + 4`."""
+    total = Fraction(0)
+    for term in counted.split(" + "):
+        above, _, below = term.partition(" / ")
+        factors = (letters.get(factor) or int(factor) for factor in above.split())
+        total += Fraction(math.prod(factors), int(below or 1))
+    return total
 
 
 @pytest.mark.any_backend
@@ -104,10 +123,37 @@ def test_lineage_has_a_line_for_every_mixer_and_names_only_what_there_is():
 def test_lineage_counts_the_state_of_every_mixer(name):
     config = GriffinConfig(vocabulary_size=7, width=48, num_layers=1, num_heads=4, window=6, block_pattern=(name,))
     kept = config.mixer_class(name).state_of(48, 10, **config.mixer_arguments(name)).values()
-    letters = {"D": 48, "R": config.recurrence_width, "W": 6, "T": 10, "H": 12}
-    expected = eval(re.sub(r"(?<=\w) (?=\w)", " * ", lineage()[name][3]), letters)
+    letters = {"D": 48, "D²": 48**2, "R": config.recurrence_width, "W": 6, "T": 10, "H": 12, "L": 2048}
+    counted = lineage("What each keeps, costs and forgets")[name][1]
     # Marks and counts are no part of it.
-    assert sum(math.prod(part.shape) for part in kept if part.dtype in (None, "float32")) == expected
+    assert sum(math.prod(part.shape) for part in kept if part.dtype in (None, "float32")) == numbers(counted, letters)
+
+
+#: What section 7 of the paper names, in its order.
+RELATED_WORKS = (
+    *(
+        "Transformer",
+        "classical RNNs",
+        "Quasi-RNN",
+        "Martin and Cundy",
+        "Long Range Arena",
+        "audio generation, SaShiMi",
+    ),
+    *("state space models", "S4", "S4D", "S5", "H3", "linear attention", "Hyena", "RetNet", "LRU", "RWKV"),
+    *("attention-free Transformer", "Mamba", "MambaByte", "Vision Mamba", "GateLoop", "FlashAttention"),
+    *("sparse attention", "sliding window attention, Mistral"),
+)
+
+
+def test_lineage_says_what_each_related_work_of_the_paper_is_here():
+    """The code in a line begins with a row or a public name, or is Keras's; a line without code says "not here"."""
+    works = lineage("Related works of the Griffin paper")
+    assert tuple(works) == RELATED_WORKS
+    known = {*mixer_names(), *(name.rpartition(".")[2] for name in public_names()), "mlp_width"}
+    for work, (_, here) in works.items():
+        named = re.findall(r"`\W*(?!keras\.)(?:ops\.)?(\w+).*?`", here)
+        assert not {*named} - known, work
+        assert named or "keras.layers" in here or "not here" in here, work
 
 
 def named_in_the_tree(block):
