@@ -17,7 +17,7 @@ from jax.sharding import PartitionSpec
 
 from keras_griffin import ops
 from keras_griffin.distribution import time_along
-from keras_griffin.ops.gated_linear_attention.cases import AttentionCase
+from keras_griffin.ops.gated_linear_attention.cases import LinearAttentionCase
 from keras_griffin.ops.linear_scan import reference as scan_reference
 from keras_griffin.ops.log_scan.cases import LogCase
 from keras_griffin.ops.rg_lru import reference as unit_reference
@@ -154,8 +154,8 @@ SCANS = [
     (8, LogCase(LENGTH, BATCH, WIDTH, **MARKS)),
     (4, LogCase(LENGTH, BATCH, WIDTH, has_initial_state=False, dtype="float64")),
     (8, SystemCase(LENGTH, BATCH, WIDTH, **MARKS)),
-    (8, AttentionCase(LENGTH, BATCH, WIDTH, num_key_heads=1, has_angles=True, **MARKS)),
-    (4, AttentionCase(LENGTH, BATCH, WIDTH, by_channel=True, has_initial_state=False, dtype="float64")),
+    (8, LinearAttentionCase(LENGTH, BATCH, WIDTH, num_key_heads=1, has_angles=True, **MARKS)),
+    (4, LinearAttentionCase(LENGTH, BATCH, WIDTH, by_channel=True, has_initial_state=False, dtype="float64")),
 ]
 
 

@@ -21,7 +21,7 @@ from keras_griffin.ops import (
     use_implementation,
 )
 from keras_griffin.ops.delta_rule.cases import DeltaCase
-from keras_griffin.ops.gated_linear_attention.cases import AttentionCase
+from keras_griffin.ops.gated_linear_attention.cases import LinearAttentionCase
 from keras_griffin.ops.global_attention import reference as global_reference
 from keras_griffin.ops.linear_scan.cases import ScanCase
 from keras_griffin.ops.local_attention import reference as attention_reference
@@ -98,7 +98,7 @@ def weighted(results, weights):
 
 SCANS = {
     **{"linear_scan": ScanCase, "log_scan": LogCase, "rg_lru": UnitCase, "selective_scan": SelectiveCase},
-    **{"gated_linear_attention": AttentionCase, "delta_rule": DeltaCase, "state_space": SystemCase},
+    **{"gated_linear_attention": LinearAttentionCase, "delta_rule": DeltaCase, "state_space": SystemCase},
 }
 #: A masked step of these outputs zeros.
 HIDING = ("selective_scan", "gated_linear_attention", "delta_rule", "state_space")

@@ -10,7 +10,7 @@ from keras_griffin.ops.recurrence.case import RecurrenceCase
 
 
 @dataclass(frozen=True)
-class AttentionCase(RecurrenceCase):
+class LinearAttentionCase(RecurrenceCase):
     """One call of `gated_linear_attention`, with log decays from `-strongest` to 0; `width` is the value's channels."""
 
     #: Bound by its products.
@@ -71,18 +71,18 @@ class AttentionCase(RecurrenceCase):
 
 #: A chunk has 64 steps.
 CASES = (
-    *(AttentionCase(length, batch_size) for length, batch_size in [(0, 1), (1, 3), (2, 1)]),
-    AttentionCase(65, 3, has_initial_state=False),
-    AttentionCase(65, 3, has_reset=True, has_mask=True, num_key_heads=1),
-    AttentionCase(65, 3, has_reset=True, has_mask=True, by_channel=True),
-    AttentionCase(65, 3, has_reset=True, has_mask=True, has_angles=True),
-    AttentionCase(1, 2, has_reset=True, has_mask=True, has_angles=True, num_key_heads=1),
-    AttentionCase(130, by_channel=True, strongest=30.0, dtype="float64"),
-    AttentionCase(5, 3, strongest=1e6, has_mask=True),
-    AttentionCase(5, 3, dtype="bfloat16", by_channel=True, has_initial_state=False),
+    *(LinearAttentionCase(length, batch_size) for length, batch_size in [(0, 1), (1, 3), (2, 1)]),
+    LinearAttentionCase(65, 3, has_initial_state=False),
+    LinearAttentionCase(65, 3, has_reset=True, has_mask=True, num_key_heads=1),
+    LinearAttentionCase(65, 3, has_reset=True, has_mask=True, by_channel=True),
+    LinearAttentionCase(65, 3, has_reset=True, has_mask=True, has_angles=True),
+    LinearAttentionCase(1, 2, has_reset=True, has_mask=True, has_angles=True, num_key_heads=1),
+    LinearAttentionCase(130, by_channel=True, strongest=30.0, dtype="float64"),
+    LinearAttentionCase(5, 3, strongest=1e6, has_mask=True),
+    LinearAttentionCase(5, 3, dtype="bfloat16", by_channel=True, has_initial_state=False),
     # A single number at each step, no rows, and no heads.
-    AttentionCase(33, 1, 1, num_heads=1, num_key_heads=1, channels=1),
-    AttentionCase(3, 0, 4, has_reset=True, has_mask=True),
-    AttentionCase(5, 3, dtype="float64", has_reset=True, has_mask=True),
+    LinearAttentionCase(33, 1, 1, num_heads=1, num_key_heads=1, channels=1),
+    LinearAttentionCase(3, 0, 4, has_reset=True, has_mask=True),
+    LinearAttentionCase(5, 3, dtype="float64", has_reset=True, has_mask=True),
 )
-timed = AttentionCase.timed
+timed = LinearAttentionCase.timed
