@@ -32,8 +32,8 @@ class HyenaState(NamedTuple):
 class Hyena(ScaledMixer):
     """Mix along time with gates and long convolutions, whose taps are a function of their distance.
 
-        [x^0; ...; x^{order-1}; v] = conv(W_in u + b_in)              D channels each; a short convolution
-        v <- h^i * (x^i v) + d^i x^i v,  i = order - 1 .. 1            * is a causal convolution of max_length taps
+        [x^0; ...; x^{order-1}; v] = conv(W_in u + b_in)       D channels each; a short convolution
+        v <- h^i * (x^i v) + d^i x^i v,  i = order - 1 .. 1    *: a causal one of max_length taps
         y = W_out (x^0 v) + b_out
 
     h are the taps of a `HyenaFilter`: they are the same function of distance / max_length, so a model keeps the

@@ -71,9 +71,10 @@ class S4State(NamedTuple):
 class S4(RecurrentUnit):
     """The structured state space layer (S4): for each channel a state space that starts as HiPPO-LegS.
 
-        s' = lambda * s - 2 P Re(P* s) + B x,  y = 2 Re(C s) + D x         the continuous system, N / 2 complex numbers
-        s_t = A s_{t-1} + b x_t                                            its samples by the trapezoidal rule, with
-        A = (1 - d / 2 L)^-1 (1 + d / 2 L),  b = (1 - d / 2 L)^-1 d B      L s = lambda * s - 2 P Re(P* s)
+        s' = L s + B x,  y = 2 Re(C s) + D x                       N / 2 complex numbers
+        L s = lambda * s - 2 P Re(P* s)
+        s_t = A s_{t-1} + b x_t                                    its samples by the trapezoidal rule
+        A = (1 - d / 2 L)^-1 (1 + d / 2 L),  b = (1 - d / 2 L)^-1 d B
 
     d is the step, one for each channel. Of each pair of conjugate states one is kept, hence each 2. Re lambda is
     negative whatever its weight, and so is x . L x for any P: no state grows. A is a matrix of N^2 real numbers for
