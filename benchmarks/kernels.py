@@ -63,7 +63,7 @@ def rows(op, case):
         with use_implementation(op.name, row.name):
             yield row.name, measured(lambda *x: case.call(*x)[0], arguments, gradient)
     for name, peer in peers(op.name).items():
-        if peer.is_installed:
+        if peer.is_installed and peer.serves(case):
             yield name, measured(peer.function(case.shape), peer.arguments(*arguments), peer.gradient(gradient))
 
 

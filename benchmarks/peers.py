@@ -13,7 +13,7 @@ from timing import BACKEND, device
 
 
 class Peer(NamedTuple):
-    """How another package computes an op; the functions are described for `linear_scan(decay, inputs)`."""
+    """How another package computes an op, such as `linear_scan(decay, inputs)`."""
 
     package: str
     #: Of a shape (B, T, D): the function to time.
@@ -22,6 +22,8 @@ class Peer(NamedTuple):
     arguments: Callable = lambda *tensors: tensors
     #: Of a gradient of (B, T, D): the gradient of its outputs.
     gradient: Callable = lambda gradient: gradient
+    #: Whether it can compute a case.
+    serves: Callable = lambda case: True
     #: Whether it is a Python loop over time, which launches kernels for every step.
     is_loop: bool = False
 
@@ -89,6 +91,20 @@ def of_delta_rule(shape):
     )[0]
 
 
+def of_mamba2_chunk_scan(shape):
+    """Mamba-2's chunks in transformers, for A of -1 and steps of any size."""
+    import torch
+    from transformers.models.mamba2.modeling_mamba2 import mamba2_chunk_scan
+
+    rate = -torch.ones(shape[2])
+    return lambda inputs, steps, key, query: mamba2_chunk_scan(inputs, steps, rate, key, query, chunk_size=256)
+
+
+def in_steps(query, key, value, log_decay):
+    """Mamba-2's arguments, in which a step decays the state and scales what enters it."""
+    return value / -log_decay, -log_decay[..., 0], key, query
+
+
 def transposed(x):
     """Channels before time, in a memory of its own."""
     return x.transpose(1, 2).contiguous()
@@ -113,6 +129,11 @@ PEERS = {
         "accelerated_scan with transposed copies": Peer("accelerated_scan", of_accelerated_scan_with_copies),
     },
     ("delta_rule", "torch"): {"transformers torch_chunk_gated_delta_rule": Peer("transformers", of_delta_rule)},
+    ("gated_linear_attention", "torch"): {
+        "transformers mamba2_chunk_scan": Peer(
+            "transformers", of_mamba2_chunk_scan, in_steps, serves=lambda case: not case.by_channel
+        ),
+    },
 }
 #: Those that need a GPU.
 ON_GPU = {

@@ -1,27 +1,32 @@
-"""Time per decoded token of Mamba and RWKV-4, beside transformers on the same machine in the same run.
+"""Time per decoded token of Mamba, Mamba-2 and RWKV-4, beside transformers on the same machine in the same run.
 
-    KERAS_BACKEND=jax python benchmarks/recurrent_decode.py
+    KERAS_BACKEND=jax python benchmarks/recurrent_decode.py [MODEL ...]
 
-Widths and vocabulary are those of mamba-130m and rwkv-4-169m, with 4 layers and random weights in float32, a batch of
-one. Ours is `generate`, greedy, on PyTorch after the calls that trigger its compilation; transformers steps through its
-own state with PyTorch, whatever the backend, by its slow path, the only one without a GPU.
+Widths and vocabulary are those of mamba-130m, mamba2-130m and rwkv-4-169m, with 4 layers and random weights in float32,
+a batch of one. Ours is `generate`, greedy, on PyTorch after the calls that trigger its compilation; transformers steps
+through its own state with PyTorch, whatever the backend, by its slow path, the only one without a GPU.
+
+On PyTorch a second table has the mixer alone, with its width of 768: forward and backward, of 2 rows of 1,024 steps.
 """
 
 import importlib.util
+import sys
 
 import numpy as np
 from decode import FEW, MANY, warm_up
 from timing import BACKEND, least_seconds
 
-from keras_griffin.models import LanguageModel
+from keras_griffin.mixers import Mamba, Mamba2
+from keras_griffin.models import GriffinConfig, LanguageModel
+from keras_griffin.models.presets import find_preset
 
 LAYERS = 4
 PROMPT = np.arange(8)[None] + 2
 
 
-def ours(preset, layers):
+def ours(config):
     """Seconds per step of `generate`."""
-    model = LanguageModel.from_preset(preset, num_layers=layers)
+    model = LanguageModel(config)
     warm_up(model, PROMPT)
     few, many = (least_seconds(model.generate, PROMPT, steps, budget=6) for steps in (FEW, MANY))
     return (many - few) / (MANY - FEW)
@@ -32,6 +37,14 @@ def mamba():
     from transformers import MambaConfig, MambaForCausalLM
 
     return MambaForCausalLM(MambaConfig(vocab_size=50280, hidden_size=768, num_hidden_layers=LAYERS)), "cache"
+
+
+def mamba2():
+    """The same for Mamba-2."""
+    from transformers import Mamba2Config, Mamba2ForCausalLM
+
+    sizes = {"hidden_size": 768, "num_heads": 24, "n_groups": 1, "num_hidden_layers": LAYERS}
+    return Mamba2ForCausalLM(Mamba2Config(vocab_size=50288, tie_word_embeddings=True, **sizes)), "cache"
 
 
 def rwkv():
@@ -60,19 +73,56 @@ def theirs(make):
     return (many - few) / (MANY - FEW)
 
 
-ROWS = {"Mamba": ("mamba_130m", LAYERS, mamba), "RWKV-4": ("rwkv4_169m", 2 * LAYERS, rwkv)}
+def step_of_training(mixer):
+    """Seconds of the forward and backward pass of a mixer, ours or that of transformers."""
+    import torch
+
+    weights = [weight for weight in mixer.parameters() if weight.requires_grad]
+    inputs = torch.tensor(np.random.default_rng(0).normal(size=(2, 1024, 768)).astype("float32"), requires_grad=True)
+
+    def step():
+        torch.autograd.grad(mixer(inputs).sum(), [inputs, *weights])
+
+    return least_seconds(step, budget=10)
+
+
+MAMBA2 = GriffinConfig(50_288, 768, LAYERS, 1, block_pattern=("mamba2",), mlp_width=0, norm_epsilon=1e-5)
+#: Our config, and what makes the model of transformers.
+ROWS = {
+    "Mamba": (find_preset("mamba_130m").replace(num_layers=LAYERS), mamba),
+    "Mamba-2": (MAMBA2, mamba2),
+    "RWKV-4": (find_preset("rwkv4_169m").replace(num_layers=2 * LAYERS), rwkv),
+}
+#: Mixers that are one module of transformers as well.
+MIXERS = {"Mamba": Mamba, "Mamba-2": Mamba2}
 
 
 def main():
-    """Print the table of the active backend."""
-    print(f"\n### Decoding Mamba and RWKV-4 on {BACKEND}\n")
+    """Print the tables of the active backend, for all models or those on the command line."""
+    names = [name for name in ROWS if name in (sys.argv[1:] or ROWS)]
+    print(f"\n### Decoding on {BACKEND}\n")
     print("| model | ours, ms a token | transformers, ms a token | ratio |\n|---|---|---|---|")
-    for name, (preset, layers, make) in ROWS.items():
-        seconds = ours(preset, layers)
-        if importlib.util.find_spec("transformers") is None:
-            print(f"| {name} | {1e3 * seconds:.2f} | not installed: not measured | |", flush=True)
-            continue
-        peer = theirs(make)
+    has_peer = importlib.util.find_spec("transformers") is not None
+    for name in names:
+        config, make = ROWS[name]
+        row(name, ours(config), theirs(make) if has_peer else None)
+    if BACKEND != "torch":
+        return
+    print(f"\n### A mixer's forward and backward pass on {BACKEND}\n")
+    print("| mixer | ours, ms | transformers, ms | ratio |\n|---|---|---|---|")
+    for name in (name for name in names if name in MIXERS):
+        mixer = MIXERS[name]()
+        mixer.build((None, None, 768))
+        _, make = ROWS[name]
+        peer = step_of_training(make()[0].backbone.layers[0].mixer) if has_peer else None
+        row(name, step_of_training(mixer), peer)
+
+
+def row(name, seconds, peer):
+    """Print a line; the peer is None where it is not installed."""
+    if peer is None:
+        print(f"| {name} | {1e3 * seconds:.2f} | not installed: not measured | |", flush=True)
+    else:
         print(f"| {name} | {1e3 * seconds:.2f} | {1e3 * peer:.2f} | {peer / seconds:.1f} |", flush=True)
 
 

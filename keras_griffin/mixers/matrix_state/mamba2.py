@@ -85,11 +85,11 @@ class Mamba2(ExpandedMixer):
     def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
         given = cls.with_defaults(arguments)
         inner, num_heads, selected = cls._sizes(width, given)
-        heads, shared = ("num_heads", num_heads), ("groups", given.groups)
+        heads, groups = ("num_heads", num_heads), ("groups", given.groups)
         return {
             **dense_weights("input_projection", width, inner, 1, heads, bias=False),
-            **dense_weights("key", width, selected, 1, shared, bias=False, must_split=False),
-            **dense_weights("query", width, selected, 1, shared, bias=False, must_split=False),
+            **dense_weights("key", width, selected, 1, groups, bias=False, must_split=False),
+            **dense_weights("query", width, selected, 1, groups, bias=False, must_split=False),
             **dense_weights("gate", width, inner, 1, heads, bias=False),
             **dense_weights("step", width, num_heads, 1, heads, bias=False),
             **dense_weights("output_projection", inner, width, 0, heads, bias=False),
