@@ -206,7 +206,9 @@ def assert_as_on_one_device(devices, function, arguments, in_specs, flags):
     assert_all_close(got, with_gradients(functools.partial(function, **flags), arguments, weights))
 
 
-@pytest.mark.parametrize(("devices", "taps", "marked"), [(2, 4, True), (8, 4, True), (8, 6, False), (4, 1, True)])
+@pytest.mark.parametrize(
+    ("devices", "taps", "marked"), [(2, 4, True), (8, 4, True), (8, 6, False), (4, 1, True), (4, 20, True)]
+)
 def test_causal_conv(devices, taps, marked):
     arguments = draw(BATCH, LENGTH, WIDTH), draw(taps, WIDTH), draw(WIDTH)
     flags = {"reset": RESET} if marked else {}
