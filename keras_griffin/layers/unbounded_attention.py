@@ -1,6 +1,6 @@
 """Attention whose state keeps all keys of a document: the base of global and sparse attention."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from keras import ops
 
@@ -22,7 +22,7 @@ class UnboundedAttention(MultiQueryAttention):
     the last of a row's empty places, so that the newest key is the first.
     """
 
-    room_type: ClassVar[type]
+    room_type: ClassVar[Any]
 
     def attend(
         self, query: Tensor, keys: Tensor, values: Tensor, documents: Tensor | None, mask: Tensor | None

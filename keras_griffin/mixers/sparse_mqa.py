@@ -106,8 +106,16 @@ class SparseMQA(UnboundedAttention):
         return ops.logical_and(super().sees(query_step, key_step), ops.logical_or(near, far))
 
     def attend(self, query, keys, values, documents, mask):
-        options = {"pattern": self.pattern, "summary_steps": self.summary_steps}
-        return sparse_attention(query, keys, values, self.stride, **options, segment_ids=documents, mask=mask)
+        return sparse_attention(
+            query,
+            keys,
+            values,
+            self.stride,
+            pattern=self.pattern,
+            summary_steps=self.summary_steps,
+            segment_ids=documents,
+            mask=mask,
+        )
 
     def marks_of(self, positions, visible):
         return ops.where(visible, positions + 1, 0)

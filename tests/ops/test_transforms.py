@@ -19,12 +19,14 @@ from keras_griffin.ops import (
     delta_rule,
     explain,
     gated_linear_attention,
+    global_attention,
     linear_cross_entropy,
     linear_scan,
     local_attention,
     log_scan,
     rg_lru,
     selective_scan,
+    sparse_attention,
     state_space,
     use_implementation,
 )
@@ -64,6 +66,14 @@ def attention(query, key, value, **marks):
     return (local_attention(query, key, value, 2, **marks),)
 
 
+def attention_to_all(query, key, value, **marks):
+    return (global_attention(query, key, value, **marks),)
+
+
+def attention_to_a_pattern(query, key, value, **marks):
+    return (sparse_attention(query, key, value, 2, **marks),)
+
+
 def product(rows, kernel, bias):
     return (block_product(rows, kernel, bias),)
 
@@ -86,6 +96,8 @@ CALLS = {
     "block_product": Call(product, ((FEWEST_ROWS + 1, 4), (2, 2, 3), (2, 3)), (1, 2), ()),
     "linear_cross_entropy": Call(cross_entropy, (STEPS, (4, D)), (1,), ()),
     "local_attention": Call(attention, (HEADS, HEADS, HEADS), (), ("mask",)),
+    "global_attention": Call(attention_to_all, (HEADS, HEADS, HEADS), (), ("mask",)),
+    "sparse_attention": Call(attention_to_a_pattern, (HEADS, HEADS, HEADS), (), ("mask",)),
 }
 #: Of the tensors; `triton_*.py` have another.
 DTYPE = torch.float64

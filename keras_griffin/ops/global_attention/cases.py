@@ -12,7 +12,7 @@ class GlobalCase(AttentionCase):
     """One call of `global_attention`; its marks are those of `AttentionCase`."""
 
     functions = Functions(global_attention, reference.global_attention, reference.global_attention_gradient)
-    window: None = None
+    window: int | None = None
     num_key_heads: int = 1
 
     @property

@@ -18,7 +18,7 @@ class AttentionCase(Case):
     functions = Functions(local_attention, reference.local_attention, reference.local_attention_gradient)
     length: int
     span: int
-    window: int
+    window: int | None
     num_key_heads: int
     batch_size: int = 3
     num_heads: int = 4

@@ -55,11 +55,11 @@ def sparse_attention(
 ) -> Tensor:
     """Attend from each query to a sparse pattern of the keys so far.
 
-        y_i = sum_j p_ij v_j        p_i = softmax_j(q_i . k_j / sqrt(H))        over j <= i of the same segment with
+        y_i = sum_j p_ij v_j        p_i = softmax_j(q_i . k_j / sqrt(H))        over j <= i with
         i - j < l  or  (i - j) mod l = 0                                        "strided"
         floor(i / l) = floor(j / l)  or  j mod l >= l - c                       "fixed"
 
-    i and j number the unmasked steps of a segment, from 0 at the first in `key`. Keys may be longer than queries,
+    i and j number the unmasked steps of one segment, from 0 at the first in `key`. Keys may be longer than queries,
     history first: the own key of query t is S - T + t. Each group of N / K query heads shares one key and value head.
     Time and memory are O(T (l + S / l)) or O(T (l + c S / l)).
 

@@ -14,7 +14,7 @@ class SparseCase(AttentionCase):
     """One call of `sparse_attention`; its marks are those of `AttentionCase`, but segments are contiguous."""
 
     functions = Functions(sparse_attention, reference.sparse_attention, reference.sparse_attention_gradient)
-    window: None = None
+    window: int | None = None
     num_key_heads: int = 1
     stride: int = 4
     pattern: str = "strided"

@@ -58,8 +58,10 @@ def _in_columns(query, key, value, whole_key, segment_ids, mask, stride):
     ids = None if segment_ids is None else columns(segment_ids)
     own_ids = None if ids is None else ids[:, history:]
     seen = Seen(steps[:, history:] - 1, ops.where(present, steps, LONGEST), own_ids, ids)
-    of_keys = (columns(x) for x in (key, value, whole_key))
-    attended = attention_in_turn(columns(query), *of_keys, seen, lambda queries: history + queries, with_log_sum=True)
+    key, value, whole_key = (columns(x) for x in (key, value, whole_key))
+    attended = attention_in_turn(
+        columns(query), key, value, whole_key, seen, lambda queries: history + queries, with_log_sum=True
+    )
 
     def back(x):
         _, steps, *rest = ops.shape(x)
@@ -88,13 +90,16 @@ def _to_summaries(query, key, value, whole_key, segment_ids, mask, places, strid
     ids = None if segment_ids is None else take_steps(segment_ids, sources)
     own_ids = None if ids is None else segment_ids[:, history:]
     seen = Seen(places.block[:, history:] - 1, index, own_ids, ids)
-    of_keys = (take_steps(x, sources) for x in (key, value, whole_key))
-    return attention_in_turn(query, *of_keys, seen, lambda queries: summaries_of(history + queries), with_log_sum=True)
+    key, value, whole_key = (take_steps(x, sources) for x in (key, value, whole_key))
+    return attention_in_turn(
+        query, key, value, whole_key, seen, lambda queries: summaries_of(history + queries), with_log_sum=True
+    )
 
 
 def _joined(near, far):
     """The outputs of both parts together: each weighs as much as the sum of its weights."""
-    largest = ops.stop_gradient(ops.maximum(near.log_sum, far.log_sum))
+    # Not Keras's `maximum`, which is of float32 on PyTorch.
+    largest = ops.stop_gradient(ops.where(near.log_sum > far.log_sum, near.log_sum, far.log_sum))
     weights = [ops.exp(part.log_sum - largest)[..., None] for part in (near, far)]
     precise = keras.backend.standardize_dtype(largest.dtype)
     both = sum(weight * ops.cast(part.outputs, precise) for weight, part in zip(weights, (near, far), strict=True))

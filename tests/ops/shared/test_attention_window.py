@@ -1,4 +1,4 @@
-"""A window by blocks, with the sums' logarithms; `tests/ops/test_rows.py` has what local attention makes of it."""
+"""A window by blocks, with the logarithms of the sums; `tests/ops/test_rows.py` has the values and gradients."""
 
 import numpy as np
 import pytest
