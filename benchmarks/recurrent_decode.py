@@ -5,8 +5,6 @@
 Widths and vocabulary are those of mamba-130m, mamba2-130m and rwkv-4-169m, with 4 layers and random weights in float32,
 a batch of one. Ours is `generate`, greedy, on PyTorch after the calls that trigger its compilation; transformers steps
 through its own state with PyTorch, whatever the backend, by its slow path, the only one without a GPU.
-
-On PyTorch a second table has the mixer alone, with its width of 768: forward and backward, of 2 rows of 1,024 steps.
 """
 
 import importlib.util
@@ -16,7 +14,6 @@ import numpy as np
 from decode import FEW, MANY, warm_up
 from timing import BACKEND, least_seconds
 
-from keras_griffin.mixers import Mamba, Mamba2
 from keras_griffin.models import GriffinConfig, LanguageModel
 from keras_griffin.models.presets import find_preset
 
@@ -73,19 +70,6 @@ def theirs(make):
     return (many - few) / (MANY - FEW)
 
 
-def step_of_training(mixer):
-    """Seconds of the forward and backward pass of a mixer, ours or that of transformers."""
-    import torch
-
-    weights = [weight for weight in mixer.parameters() if weight.requires_grad]
-    inputs = torch.tensor(np.random.default_rng(0).normal(size=(2, 1024, 768)).astype("float32"), requires_grad=True)
-
-    def step():
-        torch.autograd.grad(mixer(inputs).sum(), [inputs, *weights])
-
-    return least_seconds(step, budget=10)
-
-
 MAMBA2 = GriffinConfig(50_288, 768, LAYERS, 1, block_pattern=("mamba2",), mlp_width=0, norm_epsilon=1e-5)
 #: Our config, and what makes the model of transformers.
 ROWS = {
@@ -93,12 +77,10 @@ ROWS = {
     "Mamba-2": (MAMBA2, mamba2),
     "RWKV-4": (find_preset("rwkv4_169m").replace(num_layers=2 * LAYERS), rwkv),
 }
-#: Mixers that are one module of transformers as well.
-MIXERS = {"Mamba": Mamba, "Mamba-2": Mamba2}
 
 
 def main():
-    """Print the tables of the active backend, for all models or those on the command line."""
+    """Print the table of the active backend, for all models or those on the command line."""
     names = [name for name in ROWS if name in (sys.argv[1:] or ROWS)]
     print(f"\n### Decoding on {BACKEND}\n")
     print("| model | ours, ms a token | transformers, ms a token | ratio |\n|---|---|---|---|")
@@ -106,16 +88,6 @@ def main():
     for name in names:
         config, make = ROWS[name]
         row(name, ours(config), theirs(make) if has_peer else None)
-    if BACKEND != "torch":
-        return
-    print(f"\n### A mixer's forward and backward pass on {BACKEND}\n")
-    print("| mixer | ours, ms | transformers, ms | ratio |\n|---|---|---|---|")
-    for name in (name for name in names if name in MIXERS):
-        mixer = MIXERS[name]()
-        mixer.build((None, None, 768))
-        _, make = ROWS[name]
-        peer = step_of_training(make()[0].backbone.layers[0].mixer) if has_peer else None
-        row(name, step_of_training(mixer), peer)
 
 
 def row(name, seconds, peer):
