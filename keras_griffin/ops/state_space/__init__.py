@@ -82,7 +82,7 @@ def state_space(
         accumulation dtype. Differentiable in all floating tensors.
 
     Precision: accumulates in float32 (float64 for float64 `inputs`) and rounds `outputs` once. Powers of A up to 64
-        come from its logarithm, those of a matrix by squaring.
+        come from its logarithm, those of a matrix by squaring, less the identity.
 
     Raises:
         ValueError: the shapes do not fit, a dtype is not floating, or `reset` or `mask` is not boolean.

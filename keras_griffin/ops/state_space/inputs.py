@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from keras import ops
 
+from keras_griffin.ops.chunked.loop import over_chunks
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.shapes import Tensor
 
@@ -63,7 +64,10 @@ class DiagonalSystem(NamedTuple):
 
 
 class DenseSystem(NamedTuple):
-    """A is any matrix for each channel."""
+    """A is any matrix for each channel.
+
+    Its powers are kept less the identity, so that rounding is relative to what a slow system changes.
+    """
 
     input_weights: Tensor  # b, `(D, N)`
     output_weights: Tensor  # c, `(D, N)`
@@ -71,53 +75,55 @@ class DenseSystem(NamedTuple):
 
     def chunk(self, size: int) -> Chunk:
         """For chunks of `size` steps, a power of two, by doubling."""
-        power, reading = self.transition, self.output_weights[:, None] @ self.transition
+        power = self._excess(1)
+        reading = self.output_weights[:, None] @ power + self.output_weights[:, None]
         writing = self.input_weights[:, None]
         for _ in range(size.bit_length() - 1):
-            reading = ops.concatenate([reading, reading @ power], axis=1)
-            writing = ops.concatenate([writing @ ops.swapaxes(power, 1, 2), writing], axis=1)
-            power = power @ power
+            reading = ops.concatenate([reading, reading + reading @ power], axis=1)
+            writing = ops.concatenate([writing + writing @ ops.swapaxes(power, 1, 2), writing], axis=1)
+            power = _doubled(power)
         return _chunk(self, ops.swapaxes(reading, 1, 2), writing)
 
     def carried(self, states: Tensor, steps: Tensor, most: int) -> Tensor:
         """A^steps h for `states (B, D, N)` and `steps (B, 1)` int32, below `most`, a power of two."""
-        power, bit = self.transition, 1
+        power, bit = self._excess(1), 1
         while bit < most:
             has_bit = ops.expand_dims(steps // bit % 2 == 1, -1)
-            states = ops.where(has_bit, _applied(power, ops.expand_dims(states, 1))[:, 0], states)
-            power, bit = power @ power, 2 * bit
+            states = ops.where(has_bit, states + _applied(power, states), states)
+            power, bit = _doubled(power), 2 * bit
         return states
 
     def after_chunks(self, size: int, entering: Tensor, start: Tensor, forgets: Tensor | None) -> Tensor:
-        """The states after M chunks, `(B, M, D, N)`, from what enters in each; `forgets (B, M)` where it forgets.
+        """The states after M chunks, `(B, M, D, N)`, from what enters in each; `forgets (B, M)` where it forgets."""
+        entering = ops.transpose(entering, (1, 0, 2, 3))
+        forgets = ops.zeros_like(entering[:, :, 0, 0]) if forgets is None else ops.transpose(forgets)
+        sequences = entering, ops.cast(forgets, entering.dtype)
+        _, _, (states,) = over_chunks(_next, start, sequences, (self._excess(size),))
+        return ops.transpose(states, (1, 0, 2, 3))
 
-        In log M rounds: after round k, each has the 2^k chunks before it.
-        """
-        power, chunks = self.transition, ops.shape(entering)[1]
-        for _ in range(size.bit_length() - 1):
-            power = power @ power
-        first = ops.expand_dims(start, 1)
-        if forgets is not None:
-            first = ops.where(ops.reshape(forgets[:, :1], (-1, 1, 1, 1)), 0.0, first)
-        states = ops.concatenate([entering[:, :1] + _applied(power, first), entering[:, 1:]], axis=1)
-        places = ops.reshape(ops.arange(chunks, dtype="int32"), (1, -1, 1, 1))
-        unseen = ops.zeros_like(places[..., 0, 0], "bool") if forgets is None else forgets
+    def _excess(self, exponent):
+        """A^exponent - 1, for a power of two."""
+        power = self.transition - ops.eye(self.transition.shape[-1], dtype=self.transition.dtype)
+        for _ in range(exponent.bit_length() - 1):
+            power = _doubled(power)
+        return power
 
-        def take_in(distance, power, states, unseen):
-            # Whether the chunks in between forget, or there are none before.
-            hidden = ops.logical_or(unseen, places[..., 0, 0] < distance)
-            before = ops.where(hidden[..., None, None], 0.0, ops.roll(states, distance, axis=1))
-            further = ops.logical_or(hidden, ops.roll(unseen, distance, axis=1))
-            return 2 * distance, power @ power, states + _applied(power, before), further
 
-        carried = (1, power, states, unseen)
-        if isinstance(chunks, int):
-            while carried[0] < chunks:
-                carried = take_in(*carried)
-        else:
-            most = 1 + ops.sum(ops.cast(2 ** ops.arange(31, dtype="int32") < chunks, "int32"))
-            carried = ops.while_loop(lambda distance, *_: distance < chunks, take_in, carried, maximum_iterations=most)
-        return carried[2]
+def _doubled(power):
+    """A^2 - 1 from A - 1."""
+    return 2.0 * power + power @ power
+
+
+def _next(state, entering, forgets, power):
+    """The state after a chunk, for `over_chunks`."""
+    state = ops.where(forgets[:, None, None] > 0.0, 0.0, state)
+    after = state + (_applied(power, state) + entering)
+    return after, (after,)
+
+
+def _applied(power, states):
+    """A h for `power (D, N, N)` and `states (B, D, N)`."""
+    return ops.swapaxes(ops.swapaxes(states, 0, 1) @ ops.swapaxes(power, 1, 2), 0, 1)
 
 
 System = DiagonalSystem | DenseSystem
@@ -141,10 +147,3 @@ def _turned(x, powers, axis):
     """The pairs of numbers along an axis, times complex numbers."""
     (a, b), (p, q) = _halves(x, axis), powers
     return ops.concatenate([p * a - q * b, q * a + p * b], axis=axis)
-
-
-def _applied(power, states):
-    """A h for `power (D, N, N)` and `states (B, M, D, N)`."""
-    batch_size, chunks, width, numbers = ops.shape(states)
-    rows = ops.reshape(ops.transpose(states, (2, 0, 1, 3)), (width, -1, numbers)) @ ops.swapaxes(power, 1, 2)
-    return ops.transpose(ops.reshape(rows, (width, batch_size, chunks, numbers)), (1, 2, 0, 3))
