@@ -11,8 +11,9 @@ import pytest
 
 import keras_griffin
 from keras_griffin.layers import RGLRU, RecurrentUnit
+from keras_griffin.layers.base.mixer import ExpandedMixer
 from keras_griffin.layers.units.rg_lru import RGLRUOptions
-from keras_griffin.shapes import LayerOptions, ModelOptions, RecurrentOptions
+from keras_griffin.shapes import ExpandedMixerOptions, LayerOptions, ModelOptions, RecurrentOptions
 from tests.test_architecture import ROOT
 
 pytestmark = pytest.mark.any_backend
@@ -108,7 +109,7 @@ def test_what_keras_takes_of_a_constructor_has_names_and_types():
     }
     layers = [kind for kind in kinds if issubclass(kind, keras.Layer) and not issubclass(kind, keras.Model)]
     annotations = {signature(kind)["kwargs"].annotation for kind in layers if "kwargs" in signature(kind)}
-    typed = {RGLRU: RGLRUOptions, RecurrentUnit: RecurrentOptions}
+    typed = {RGLRU: RGLRUOptions, RecurrentUnit: RecurrentOptions, ExpandedMixer: ExpandedMixerOptions}
     assert len(layers) > 25 and annotations == {Unpack[LayerOptions], *(Unpack[options] for options in typed.values())}
     for kind, options in typed.items():
         arguments = inspect.signature(kind).parameters

@@ -66,11 +66,13 @@ class GlobalMQA(UnboundedAttention):
         keys = cls.keys_of(width, tokens, **heads)
         return {"keys": keys, "values": keys, "visible": StateSpec((tokens,), "bool")}
 
-    def attend(self, query, keys, values, documents, mask):
+    def attend(
+        self, query: Tensor, keys: Tensor, values: Tensor, documents: Tensor | None, mask: Tensor | None
+    ) -> Tensor:
         return global_attention(query, keys, values, segment_ids=documents, mask=mask)
 
-    def marks_of(self, positions, visible):
+    def marks_of(self, positions: Tensor, visible: Tensor) -> Tensor:
         return visible
 
-    def seen_by(self, position, marks):
+    def seen_by(self, position: Tensor, marks: Tensor) -> Tensor:
         return marks

@@ -11,7 +11,7 @@ from keras_griffin.ops import sparse_attention
 from keras_griffin.ops.shared.compaction import take_steps
 from keras_griffin.ops.shared.padding import padded_steps
 from keras_griffin.ops.sparse_attention import checked_pattern
-from keras_griffin.shapes import LayerOptions, Tensor
+from keras_griffin.shapes import LayerOptions, State, Tensor
 
 
 class SparseMQAState(NamedTuple):
@@ -95,7 +95,7 @@ class SparseMQA(UnboundedAttention):
         keys = cls.keys_of(width, tokens, **arguments)
         return {"keys": keys, "values": keys, "numbers": StateSpec((tokens,), "int32")}
 
-    def sees(self, query_step, key_step):
+    def sees(self, query_step: Tensor, key_step: Tensor) -> Tensor:
         """The pattern."""
         distance = query_step - key_step
         if self.pattern == "strided":
@@ -105,7 +105,9 @@ class SparseMQA(UnboundedAttention):
             far = key_step % self.stride >= self.stride - self.summary_steps
         return ops.logical_and(super().sees(query_step, key_step), ops.logical_or(near, far))
 
-    def attend(self, query, keys, values, documents, mask):
+    def attend(
+        self, query: Tensor, keys: Tensor, values: Tensor, documents: Tensor | None, mask: Tensor | None
+    ) -> Tensor:
         return sparse_attention(
             query,
             keys,
@@ -117,12 +119,12 @@ class SparseMQA(UnboundedAttention):
             mask=mask,
         )
 
-    def marks_of(self, positions, visible):
+    def marks_of(self, positions: Tensor, visible: Tensor) -> Tensor:
         return ops.where(visible, positions + 1, 0)
 
-    def seen_by(self, position, marks):
+    def seen_by(self, position: Tensor, marks: Tensor) -> Tensor:
         return ops.logical_and(marks > 0, self.sees(position, marks - 1))
 
-    def in_order(self, state):
+    def in_order(self, state: State) -> State:
         order = ops.argsort(state.numbers, axis=1)
         return SparseMQAState(*(take_steps(leaf, order) for leaf in state))
