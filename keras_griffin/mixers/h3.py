@@ -8,12 +8,16 @@ from keras import ops
 
 from keras_griffin.checks import COUNT, one_of
 from keras_griffin.layers import StateSpec, Weight, dense_weights, project
-from keras_griffin.layers.base.initialization import seeded_when_called
 from keras_griffin.layers.base.mixer import ScaledMixer
 from keras_griffin.layers.base.weights import within
 from keras_griffin.layers.initializers.state_space_initializer import DIAGONALS, STEP_RANGE
-from keras_griffin.layers.units.diagonal_dynamics import SAMPLINGS, DiagonalDynamics
-from keras_griffin.layers.units.s4d import EVEN, twice_real
+from keras_griffin.layers.units.state_space.diagonal_dynamics import SAMPLINGS, DiagonalDynamics
+from keras_griffin.layers.units.state_space.state_space_unit import (
+    EVEN,
+    readout_initializers,
+    readout_weights,
+    twice_real,
+)
 from keras_griffin.ops.causal_conv import causal_conv
 from keras_griffin.ops.state_space import state_space
 from keras_griffin.shapes import LayerOptions, Tensor
@@ -93,8 +97,7 @@ class H3(ScaledMixer):
         return {
             **weights,
             "shift": Weight((given.shift_size, width), 1, groups),
-            "output_weights": Weight((heads, given.state_size), 0, groups),
-            "feedthrough": Weight((heads,), 0, groups),
+            **readout_weights(heads, given.state_size, groups),
             **within("dynamics", DiagonalDynamics.weights_of(heads, given.state_size, groups)),
         }
 
@@ -109,13 +112,7 @@ class H3(ScaledMixer):
         return cls.with_defaults(arguments).shift_size - 1
 
     def initializers(self) -> dict[str, Callable]:
-        normal = keras.initializers.RandomNormal
-        return {
-            **super().initializers(),
-            "shift": self._first_shift,
-            "output_weights": seeded_when_called(normal, stddev=0.5**0.5),
-            "feedthrough": seeded_when_called(normal, stddev=1.0),
-        }
+        return {**super().initializers(), **readout_initializers(), "shift": self._first_shift}
 
     def _first_shift(self, shape, dtype=None):
         """Uniform up to 1 / sqrt(taps); for the current key also a normal number, of what passes beside the shift."""

@@ -6,7 +6,7 @@ import pytest
 from keras_griffin.mixers import H3
 from keras_griffin.testing.arrays import as_array
 from tests.layers.units.definitions import WIDTH, built, check_equations
-from tests.layers.units.test_s4d import complex_of, system
+from tests.layers.units.state_space.test_s4d import complex_of, system
 
 
 def dense(weights, name, x):

@@ -15,10 +15,10 @@ from keras_griffin.layers.units.qrnn import QRNN
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
 from keras_griffin.layers.units.rg_lru import RGLRU
 from keras_griffin.layers.units.rg_lru_cell import RGLRUCell
-from keras_griffin.layers.units.s4 import S4
-from keras_griffin.layers.units.s4d import S4D
-from keras_griffin.layers.units.s5 import S5
 from keras_griffin.layers.units.selective_ssm import SelectiveSSM
+from keras_griffin.layers.units.state_space.s4 import S4
+from keras_griffin.layers.units.state_space.s4d import S4D
+from keras_griffin.layers.units.state_space.s5 import S5
 
 UNITS: dict[str, type[RecurrentUnit]] = {
     "rg_lru": RGLRU,

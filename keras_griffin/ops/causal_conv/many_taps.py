@@ -8,7 +8,7 @@ transform of the row, NaN in a later step would be everywhere, and 1e6 there wou
 
 from keras import ops
 
-from keras_griffin.ops.shared.halves import (
+from keras_griffin.ops.chunked.toeplitz import (
     LONGEST_AT_ONCE,
     at_once,
     in_halves,

@@ -6,9 +6,9 @@ and a state for each chunk.
 
 from keras import ops
 
+from keras_griffin.ops.chunked.toeplitz import LONGEST_AT_ONCE, at_once, power_of_two, within_blocks
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.shared.compaction import on_real_steps, take_steps
-from keras_griffin.ops.shared.halves import LONGEST_AT_ONCE, at_once, power_of_two, within_blocks
 from keras_griffin.ops.shared.padding import padded_steps
 from keras_griffin.ops.state_space.inputs import System
 from keras_griffin.shapes import Tensor

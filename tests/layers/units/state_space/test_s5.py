@@ -3,7 +3,7 @@ import pytest
 from keras import ops
 
 from keras_griffin.layers import S5
-from keras_griffin.layers.units.s5 import DISCRETIZATIONS
+from keras_griffin.layers.units.state_space.s5 import DISCRETIZATIONS
 from keras_griffin.testing.arrays import as_array
 from tests.layers.units.definitions import WIDTH, built, check_equations, named
 

@@ -1,22 +1,18 @@
 """The structured state space layer."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple, Unpack
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.layers.base.initialization import seeded_when_called
-from keras_griffin.layers.base.weights import StateSpec, Weight, within
+from keras_griffin.layers.base.weights import Weight
 from keras_griffin.layers.initializers.state_space_initializer import STEP_RANGE, legs_of_pairs
-from keras_griffin.layers.units.diagonal_dynamics import DiagonalDynamics
-from keras_griffin.layers.units.recurrent_unit import RecurrentUnit
-from keras_griffin.layers.units.s4d import EVEN, twice_real
-from keras_griffin.layers.units.s5 import bilinear
+from keras_griffin.layers.units.state_space.diagonal_dynamics import DiagonalDynamics
+from keras_griffin.layers.units.state_space.s5 import bilinear
+from keras_griffin.layers.units.state_space.state_space_unit import EVEN, StateSpaceUnit
 from keras_griffin.ops.recurrence.numbers import Components, conjugate, multiply
-from keras_griffin.ops.state_space import state_space
-from keras_griffin.shapes import RecurrentOptions, State, Tensor
+from keras_griffin.shapes import RecurrentOptions, Tensor
 
 
 class LowRankDynamics(DiagonalDynamics):
@@ -68,7 +64,7 @@ class S4State(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class S4(RecurrentUnit):
+class S4(StateSpaceUnit):
     """The structured state space layer (S4): for each channel a state space that starts as HiPPO-LegS.
 
         s' = L s + B x,  y = 2 Re(C s) + D x                       N / 2 complex numbers
@@ -97,8 +93,7 @@ class S4(RecurrentUnit):
     """
 
     state_type = S4State
-    repeats_outputs = False
-    published_readout = "glu"
+    dynamics_type = LowRankDynamics
 
     def __init__(
         self,
@@ -111,40 +106,15 @@ class S4(RecurrentUnit):
         self.state_size = self.checked(EVEN, state_size=state_size)
         self.step_range = self.checked(STEP_RANGE, step_range=step_range)
 
-    @classmethod
-    def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
-        size, groups = cls.with_defaults(arguments).state_size, ("width", width)
-        return {
-            "output_weights": Weight((width, size), 0, groups),
-            "feedthrough": Weight((width,), 0, groups),
-            **within("dynamics", LowRankDynamics.weights_of(width, size, groups)),
-        }
+    def make_dynamics(self, **options: Any) -> LowRankDynamics:
+        return LowRankDynamics(self.state_size, "legs", self.step_range, **options)
 
-    @classmethod
-    def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
-        return {"hidden": StateSpec((width, cls.with_defaults(arguments).state_size), "float32")}
+    def system(self) -> tuple[Tensor, Tensor]:
+        return self.dynamics.matrices()
 
     @classmethod
     def reach_of(cls, **arguments: Any) -> None:
         """All steps, for `sequence_parallel`, which cannot divide this recurrence."""
-
-    def initializers(self) -> dict[str, Callable]:
-        """C = [Re C; Im C], of complex variance 1."""
-        normal = keras.initializers.RandomNormal
-        return {
-            "output_weights": seeded_when_called(normal, stddev=0.5**0.5),
-            "feedthrough": seeded_when_called(normal, stddev=1.0),
-        }
-
-    def build_weights(self, width: int) -> None:
-        super().build_weights(width)
-        self.dynamics = LowRankDynamics(self.state_size, "legs", self.step_range, name="dynamics", dtype="float32")
-        self.dynamics.build((None, width))
-
-    def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        system = *self.dynamics.matrices(), twice_real(self.output_weights)
-        outputs, hidden = state_space(inputs, *system, state.hidden, reset=reset, mask=mask)
-        return outputs + ops.cast(self.feedthrough, self.compute_dtype) * inputs, S4State(hidden)
 
 
 def _joined(number):

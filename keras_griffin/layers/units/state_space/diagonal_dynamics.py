@@ -9,7 +9,7 @@ from keras import ops
 from keras_griffin.layers.base.initialization import given, random_initializer, seeded_when_called
 from keras_griffin.layers.base.weights import Weight
 from keras_griffin.layers.initializers import state_space_initializer as initial
-from keras_griffin.layers.units.s5 import bilinear, zoh
+from keras_griffin.layers.units.state_space.s5 import bilinear, zoh
 from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.shapes import Tensor
 

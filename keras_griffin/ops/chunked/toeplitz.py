@@ -1,4 +1,4 @@
-"""Causal products within blocks by halves: the later half of each block reads its earlier half, in halves of 1, 2, 4 ..
+"""Causal products with taps, within blocks by halves: each later half reads its earlier half, in halves of 1, 2, 4 ..
 
 A product has only steps that every step of its result may see, so a later step leaves no trace, not even if it is NaN.
 Between a step of the earlier half and one of the later half there is no reset if there is none between the first and

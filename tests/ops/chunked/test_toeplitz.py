@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops.shared.halves import at_once, power_of_two, toeplitz_product, within_blocks
+from keras_griffin.ops.chunked.toeplitz import at_once, power_of_two, toeplitz_product, within_blocks
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 

@@ -1,0 +1,1 @@
+"""Units with a time-invariant state space."""
