@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_griffin.generation.compilers.compile import prepared
 from keras_griffin.generation.prompt import Prompt
-from keras_griffin.layers.multi_query_attention import MultiQueryAttention
+from keras_griffin.layers.attention.multi_query_attention import MultiQueryAttention
 from keras_griffin.models.trace import one_text
 
 #: The largest T, since a map has T^2 numbers for each head.

@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_griffin.layers.attention.unbounded_attention import UnboundedAttention
 from keras_griffin.layers.base.weights import StateSpec
-from keras_griffin.layers.unbounded_attention import UnboundedAttention
 from keras_griffin.ops import global_attention
 from keras_griffin.ops.shared.padding import padded_steps
 from keras_griffin.shapes import Tensor

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, Rule
+from keras_griffin.layers.attention.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.layers.base.weights import StateSpec
-from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops import local_attention
 from keras_griffin.ops.rotary_embedding import Rotation, rotated
 from keras_griffin.ops.shared import time_axis

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple, Unpack
 import keras
 from keras import ops
 
+from keras_griffin.layers.attention.unbounded_attention import UnboundedAttention
 from keras_griffin.layers.base.weights import StateSpec
-from keras_griffin.layers.unbounded_attention import UnboundedAttention
 from keras_griffin.ops import sparse_attention
 from keras_griffin.ops.shared.compaction import take_steps
 from keras_griffin.ops.shared.padding import padded_steps

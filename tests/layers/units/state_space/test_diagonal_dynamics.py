@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from tests.layers.units.state_space.test_s4d import complex_of, system
 
 from keras_griffin.layers.units.state_space.diagonal_dynamics import DiagonalDynamics
 from keras_griffin.testing.arrays import as_array
+from tests.layers.units.state_space.test_s4d import complex_of, system
 
 
 @pytest.mark.parametrize("log_step", [-9.0, 0.0, 3.0])

@@ -1,11 +1,11 @@
 import numpy as np
-from tests.layers.units.state_space.test_s4d import complex_of, legs_of
 
 from keras_griffin.layers import S4
 from keras_griffin.layers.initializers.state_space_initializer import hippo_legs, legs_of_pairs
 from keras_griffin.layers.units.state_space.s4 import LowRankDynamics
 from keras_griffin.testing.arrays import as_array
 from tests.layers.units.definitions import built, check_equations, named
+from tests.layers.units.state_space.test_s4d import complex_of, legs_of
 
 
 def system(weights):

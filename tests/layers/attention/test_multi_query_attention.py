@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
+from keras_griffin.layers.attention.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.testing.arrays import as_array
 
 

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from keras import ops
 
-from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
+from keras_griffin.layers.attention.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops.shared.compaction import at_latest, real_steps_last, take_steps
 from keras_griffin.ops.step_attention import step_attention, write_place
 from keras_griffin.shapes import State, Tensor

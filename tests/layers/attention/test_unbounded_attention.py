@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.generation.capacity import at_the_same_capacity
-from keras_griffin.layers.unbounded_attention import UnboundedAttention
+from keras_griffin.layers.attention.unbounded_attention import UnboundedAttention
 from keras_griffin.mixers import GlobalMQA, SparseMQA
 from keras_griffin.models import GriffinConfig, LanguageModel
 from keras_griffin.testing.arrays import as_array

@@ -1,0 +1,1 @@
+"""The bases of mixers that attend to keys."""
