@@ -6,7 +6,7 @@
 The rows are every mixer by its name, as the only one of a model; each recurrent unit in Griffin's recurrent block, such
 as `recurrent:gilr`; and the patterns of Griffin, of Samba, and of Jamba with one block of attention in four. All have
 width 128, four layers and a vocabulary of 256, and `match_parameters` gives them Griffin's number of parameters, to
-1 %. Where a large unit would leave the MLPs less than half the width, the recurrent block is narrower than Griffin's.
+1 %. Sparse attention has a stride of half the window. Where a large unit would leave the MLPs less than half the width, the recurrent block is narrower than Griffin's.
 All read the same batches in the same order, with one learning rate; the seeds, three, are those of the weights.
 
 - Text: bits per byte of held-out source of Python's standard library after `--tokens` bytes of the rest.
@@ -138,7 +138,8 @@ def config_of(name: str, settings: Settings) -> GriffinConfig:
     mixer, _, unit = name.partition(":")
     if not unit:
         pattern = PATTERNS.get(name, (name,)) or griffin.block_pattern
-        return match_parameters(dataclasses.replace(griffin, block_pattern=pattern), count)
+        options = {name: {"stride": settings.window // 2}} if name == "sparse_mqa" else {}
+        return match_parameters(dataclasses.replace(griffin, block_pattern=pattern, mixer_options=options), count)
     options = {unit: {"mixer": mixer, "unit": unit}}
     config = dataclasses.replace(griffin, block_pattern=(unit,), mixer_options=options, mlp_width=settings.width // 2)
     if unit == "cg_lru":
