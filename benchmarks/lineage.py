@@ -6,7 +6,8 @@
 The rows are every mixer by its name, as the only one of a model; each recurrent unit in Griffin's recurrent block, such
 as `recurrent:gilr`; and the patterns of Griffin, of Samba, and of Jamba with one block of attention in four. All have
 width 128, four layers and a vocabulary of 256, and `match_parameters` gives them Griffin's number of parameters, to
-1 %. Sparse attention has a stride of half the window. Where a large unit would leave the MLPs less than half the width, the recurrent block is narrower than Griffin's.
+1 %. Where a large unit would leave the MLPs less than half the width, the recurrent block is narrower than Griffin's.
+Sparse attention has a stride of half the window.
 All read the same batches in the same order, with one learning rate; the seeds, three, are those of the weights.
 
 - Text: bits per byte of held-out source of Python's standard library after `--tokens` bytes of the rest.
