@@ -57,7 +57,7 @@ MAKERS = {
     layers.TemporalConv1D: {},
     layers.TokenEmbedding: {"vocabulary_size": 4, "width": 4},
     layers.projection: {"units": 4},
-    mixers.GlobalMQA: {"num_heads": 2},
+    **dict.fromkeys((mixers.GatedDeltaNet, mixers.GlobalMQA), {"num_heads": 2}),
     mixers.LocalMQA: {"num_heads": 2, "window": 3},
     mixers.RecurrentBlock: {"recurrence_width": 4},
     mixers.SparseMQA: {"num_heads": 2},

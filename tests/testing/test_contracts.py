@@ -29,13 +29,9 @@ SUBJECTS = {
         lambda **kwargs: layers.ResidualBlock(mixers.LocalMQA(2, 3, **kwargs), hidden_width=6, **kwargs), 8
     ),
 }
-#: The norm of a head magnifies the rounding of queries and keys that are nearly orthogonal, less with a large epsilon.
-OPTIONS = {"mlstm": {"expand": 1, "norm_epsilon": 1.0}}
-for name in mixers.mixer_names():
-    config = CONFIG.replace(block_pattern=(name,))
-    mixer, arguments = config.mixer_class(name), {**config.mixer_arguments(name), **OPTIONS.get(name, {})}
-#: Arguments with which so few steps meet all that a mixer does.
-OPTIONS = {"sparse_mqa": {"stride": 4}}
+#: Arguments with which so few steps meet all that a mixer does; and an epsilon with which the norm of a head does not
+#: magnify the rounding of queries and keys that are nearly orthogonal.
+OPTIONS = {"sparse_mqa": {"stride": 4}, "mlstm": {"expand": 1, "norm_epsilon": 1.0}}
 for name in mixers.mixer_names():
     options = {name: OPTIONS[name]} if name in OPTIONS else {}
     config = CONFIG.replace(block_pattern=(name,), mixer_options=options)
