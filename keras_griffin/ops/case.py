@@ -46,7 +46,7 @@ class Case(abc.ABC):
     """
 
     functions: ClassVar[Functions]
-    #: The dtype of the op's first tensor.
+    #: The dtype of the tensor that decides on an implementation.
     dtype: str
     #: How many arrays like the first tensor a call moves, forward and with its gradient; None for compute-bound ops.
     moved: ClassVar[tuple[int, int] | None] = None
@@ -66,7 +66,7 @@ class Case(abc.ABC):
     @property
     @abc.abstractmethod
     def shape(self) -> tuple[int, ...]:
-        """The shape of the op's first tensor."""
+        """The shape of the tensor that decides on an implementation, one of the op's."""
 
     @property
     def options(self) -> dict[str, Any]:

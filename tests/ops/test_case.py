@@ -26,7 +26,7 @@ def test_an_op_is_timed_on_every_device(op, device):
 @pytest.mark.parametrize(("op", "case"), CASES)
 def test_arguments_are_what_the_case_says(op, case):
     arguments = case.arguments()
-    assert (arguments[0].values.shape, arguments[0].dtype) == (case.shape, case.dtype)
+    assert (case.shape, case.dtype) in [(values.shape, dtype) for values, dtype in arguments]
     for values, dtype in arguments:
         assert values.dtype == "float64"
         np.testing.assert_array_equal(rounded(values, dtype), values)
@@ -42,4 +42,6 @@ def test_marks_mark_some_steps_and_not_all(op, case):
     for name, feature in (("reset", "has_reset"), ("mask", "has_mask"), ("segment_ids", "has_segments")):
         mark = marks.get(name)
         assert (mark is not None) == getattr(case, feature, False)
-        assert mark is None or mark.size <= 1 or len(np.unique(mark)) == 2
+        if mark is not None and mark.size > 3:
+            # Segments may be many.
+            assert len(np.unique(mark)) == 2 or (name == "segment_ids" and len(np.unique(mark)) > 2)

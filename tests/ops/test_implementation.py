@@ -184,6 +184,8 @@ def test_what_is_refused_is_no_choice(op):
     assert choices == []
 
 
+# Keras on NumPy traces with numbers that are not initialised.
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning")
 def test_choices_are_recorded_while_keras_traces(monkeypatch):
     """On PyTorch it traces on a device without values, where there is nothing to be learned of real calls."""
     monkeypatch.delenv("KERAS_GRIFFIN_LINEAR_SCAN", raising=False)

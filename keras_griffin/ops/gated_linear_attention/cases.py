@@ -76,7 +76,7 @@ CASES = (
     LinearAttentionCase(65, 3, has_reset=True, has_mask=True, num_key_heads=1),
     LinearAttentionCase(65, 3, has_reset=True, has_mask=True, by_channel=True),
     LinearAttentionCase(65, 3, has_reset=True, has_mask=True, has_angles=True),
-    LinearAttentionCase(1, 2, has_reset=True, has_mask=True, has_angles=True, num_key_heads=1),
+    LinearAttentionCase(1, 8, has_reset=True, has_mask=True, has_angles=True, num_key_heads=1),
     LinearAttentionCase(130, by_channel=True, strongest=30.0, dtype="float64"),
     LinearAttentionCase(5, 3, strongest=1e6, has_mask=True),
     LinearAttentionCase(5, 3, dtype="bfloat16", by_channel=True, has_initial_state=False),
