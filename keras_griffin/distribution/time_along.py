@@ -21,11 +21,12 @@ def time_along(axis_name: str) -> contextlib.AbstractContextManager:
     it, and local attention the W - 1 keys and values.
 
     Of `keras_griffin.ops`, the scans whose state is carried by a product of elements (`linear_scan`, `rg_lru`,
-    `selective_scan`, `log_scan`, `gated_linear_attention`), and `causal_conv` and `local_attention` without a mask,
-    have rules for divided time; another op that reads along time raises an error. Every device along the axis has the
-    same number of steps, the first device the first ones. Arguments and results with a time axis are the device's own;
-    all others are the same on every device. The results, and their gradients, are those of the op over the whole
-    sequence. Communication does not grow with T. `sequence_parallel` divides a whole model in this way.
+    `selective_scan`, `log_scan`, `gated_linear_attention`, diagonal `state_space`), and `causal_conv` and
+    `local_attention` without a mask, have rules for divided time; another op that reads along time raises an error.
+    Every device along the axis has the same number of steps, the first device the first ones. Arguments and results
+    with a time axis are the device's own; all others are the same on every device. The results, and their gradients,
+    are those of the op over the whole sequence. Communication does not grow with T. `sequence_parallel` divides a whole
+    model in this way.
 
     Args:
         axis_name: of the mesh of the enclosing `shard_map`. An op raises a `ValueError` if there is no such axis.

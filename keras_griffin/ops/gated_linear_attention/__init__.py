@@ -68,8 +68,9 @@ def gated_linear_attention(
             heads of values.
         key: k, `(B, T, G, H)` float.
         value: v, `(B, T, N, P)` float.
-        log_decay: g, `(N,)`, `(B, T, N)` or `(B, T, N, H)` float, at most 0 (not checked), the logarithm of the decay;
-            -1e4 or less is a decay of 0. None for zeros.
+        log_decay: g, `(N,)`, `(B, T, N)` or `(B, T, N, H)` float, the logarithm of the decay; -1e4 or less is a decay
+            of 0. None for zeros. At most 0 (not checked): a state that growth makes infinite is not forgotten by a
+            reset, which multiplies it by zero.
         initial_state: S_0, `(B, N, H, P)` float; None for zeros.
         angles: w, `(H / 2,)` or `(B, T, G, H / 2)` float, radians; not with a log_decay for each channel. None for
             zeros.

@@ -11,8 +11,8 @@ def for_heads(x: Tensor, num_heads: int) -> Tensor:
     return x if groups == num_heads else ops.repeat(x, num_heads // groups, axis=2)
 
 
-def turned(x: Tensor, angles: Tensor, sign: float = 1.0) -> Tensor:
+def turned(x: Tensor, angles: Tensor) -> Tensor:
     """Pairs of channels `(j, j + H/2)` of the last axis but one, `(..., H, P)`, turned by angles `(..., H/2)`."""
-    cosine, sine = ops.cos(angles)[..., None], sign * ops.sin(angles)[..., None]
+    cosine, sine = ops.cos(angles)[..., None], ops.sin(angles)[..., None]
     first, second = ops.split(x, 2, axis=-2)
     return ops.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-2)
