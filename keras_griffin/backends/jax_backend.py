@@ -17,6 +17,7 @@ from keras_griffin.backends.numpy_backend import (  # noqa: F401
     before_config_is_written,
     before_first_step,
     has_strategy,
+    is_exported,
     is_transformed,
     store_by_column,
     without_gradients,

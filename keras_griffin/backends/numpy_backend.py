@@ -23,7 +23,7 @@ def _never(*_) -> bool:
     return False
 
 
-is_transformed = has_strategy = has_threads = _never
+is_transformed = is_exported = has_strategy = has_threads = _never
 
 
 def _nothing(*_) -> None:

@@ -10,6 +10,7 @@ from keras_griffin.backends.numpy_backend import (  # noqa: F401
     compiled,
     gathered,
     int8_product,
+    is_exported,
     is_transformed,
     # With a damaged file in XLA's persistent cache, TensorFlow fails instead of compiling.
     keep_programs,

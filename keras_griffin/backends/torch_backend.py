@@ -48,6 +48,11 @@ def is_forward_mode_active() -> bool:
     return forward_ad._current_level >= 0
 
 
+def is_exported() -> bool:
+    """Inside `torch.export`."""
+    return torch.compiler.is_exporting()
+
+
 def has_threads() -> bool:
     """Unless `torch.set_num_threads(1)` has been called, as in the workers of a `DataLoader`."""
     return torch.get_num_threads() > 1

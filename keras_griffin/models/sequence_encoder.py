@@ -222,6 +222,15 @@ class SequenceEncoder(SequenceLayer):
             x = self.final_norm(x)
         return x if self.pool is None else pooled(self.pool, x, mask)
 
+    def outputs_of_stream(self, outputs: Tensor) -> Tensor:
+        """All, or the last."""
+        if self.pool in ("mean", "max"):
+            raise ValueError(
+                f"{type(self).__name__}: a pool of a stream must be None or 'last', since the others read all steps "
+                f"again. Got {self.pool!r}."
+            )
+        return outputs if self.pool is None else outputs[:, -1]
+
     def step(
         self, sample: Tensor, state: SequenceEncoderState, *, reset: Tensor | None = None
     ) -> tuple[Tensor, SequenceEncoderState]:
@@ -258,7 +267,7 @@ class SequenceEncoder(SequenceLayer):
             received = f"a {type(state).__name__}"
         elif len(state.blocks) != len(self.blocks):
             received = f"one of {len(state.blocks)} blocks"
-        elif rows:
+        elif isinstance(rows, int):
             others = {leaf.shape[0] for leaf in keras.tree.flatten(state)} - {None, rows}
             received = f"one of {', '.join(map(str, others))} rows" if others else None
         if received is not None:

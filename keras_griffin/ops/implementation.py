@@ -52,6 +52,8 @@ class Facts:
     has_values: bool = True
     #: Whether a transform of `torch.func` or forward mode is active: it follows only the backend's own operations.
     is_transformed: bool = False
+    #: Whether PyTorch exports the program of the call: others must be able to read each of its operations.
+    is_exported: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Implementation:
         automatic: the devices on which it may be chosen without a request.
         needs_values: it computes in NumPy on the CPU, and can't be compiled or differentiated.
         interpreted: it is a kernel that an interpreter can run on a CPU, as the tests do without its device.
+        exported: it serves exported programs, and them alone.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Implementation:
     automatic: tuple[str, ...] = _DEVICES
     needs_values: bool = False
     interpreted: bool = False
+    exported: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,7 @@ class Explanation:
     def __str__(self) -> str:
         shape = "any shape" if self.facts.shape is None else f"shape {self.facts.shape}"
         transform = ", inside a transform of torch.func or forward mode" if self.facts.is_transformed else ""
+        transform += ", in an exported program" if self.facts.is_exported else ""
         head = f"{self.op_name} on {self.facts.backend}, {self.facts.device}, {shape}, {self.facts.dtype}{transform}"
         width = max(len(verdict.name) for verdict in self.verdicts)
         rows = [f"  {_mark(v)} {v.name:<{width}}  {v.reason}" for v in self.verdicts]
@@ -165,6 +170,14 @@ class Op:
             return f"needs the {implementation.backend} backend"
         if facts.is_transformed and (implementation.backend or implementation.needs_values):
             return "can't be transformed by torch.func or differentiated in forward mode"
+        if implementation.exported and not facts.is_exported:
+            return "serves exported programs alone"
+        if (
+            facts.is_exported
+            and not implementation.exported
+            and (implementation.backend or implementation.needs_values)
+        ):
+            return "can't be exported"
         if implementation.needs_values and not facts.has_values:
             return "can't be compiled or differentiated"
         if implementation.needs_values:
@@ -238,7 +251,12 @@ def _record(choices: list[Choice], choice: Choice) -> None:
 def current_facts(shape: tuple[int | None, ...] | None, dtype: str) -> Facts:
     """The facts of a call on the active backend's default device."""
     backend = backends.active()
-    return Facts(keras.backend.backend(), backend.device_kind(), shape, dtype, is_transformed=backend.is_transformed())
+    is_exported = backend.is_exported()
+    if is_exported and shape is not None:
+        # A comparison with a size that is free would fix it.
+        shape = tuple(size if isinstance(size, int) else None for size in shape)
+    kind = keras.backend.backend(), backend.device_kind()
+    return Facts(*kind, shape, dtype, is_transformed=backend.is_transformed(), is_exported=is_exported)
 
 
 def have_values(tensors) -> bool:

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_griffin.checks import Rule
 from keras_griffin.layers.base.configured import Configured
+from keras_griffin.layers.base.stream import active_stream
 from keras_griffin.ops.shared.arguments import as_tensor, check_steps
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
@@ -39,6 +40,13 @@ class SequenceLayer(Configured, keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.supports_masking = True
         self.input_spec = keras.layers.InputSpec(ndim=3)
+
+    def __call__(self, inputs, *arguments, **options):
+        """`call` as Keras does it; or, where a model is a stream, from the layer's state in it."""
+        stream = active_stream()
+        if stream is None:
+            return super().__call__(inputs, *arguments, **options)
+        return stream.advance(self, inputs, *arguments, **options)
 
     def build(self, inputs_shape):
         """Record the width, so that Keras raises for another width. A subclass calls this first."""
@@ -86,6 +94,10 @@ class SequenceLayer(Configured, keras.layers.Layer):
         """
         mask = inputs_mask if mask is None else mask
         outputs, _ = self.advance(inputs, self.initial_state(ops.shape(inputs)[0]), reset=reset, mask=mask)
+        return outputs
+
+    def outputs_of_stream(self, outputs: Tensor) -> Tensor:
+        """What `call` returns of every step's outputs, where a model is a stream: all of them."""
         return outputs
 
     def decays_of(self, inputs: Tensor) -> Decays | None:

@@ -142,6 +142,13 @@ class RecurrentUnit(Declared):
             outputs = ops.where(ops.expand_dims(mask, -1), outputs, ops.zeros_like(outputs))
         return [outputs, *state] if self.return_state else outputs
 
+    def outputs_of_stream(self, outputs: Tensor) -> Tensor:
+        """All, or the last."""
+        if self.go_backwards or self.return_state:
+            options = "go_backwards and return_state"
+            raise ValueError(f"{type(self).__name__}: {options} must be False, for the layer is a stream. Got one.")
+        return outputs if self.return_sequences else outputs[:, -1]
+
     def _checked_state(self, inputs, initial_state) -> State | None:
         """The given initial state, or None, if it and the batch size of a stateful layer fit."""
         name = type(self).__name__

@@ -130,8 +130,10 @@ def _check(query, value, log_decay, angles):
             f"Got {groups} heads of query and {num_heads} of value."
         )
     of_decay = (num_heads,) if log_decay is None else tuple(log_decay.shape)
-    by_head = of_decay in ((num_heads,), (*of_decay[:2], num_heads), (*of_decay[:2], num_heads, 1))
-    if not by_head and of_decay[2:] != (num_heads, channels):
+    # After the batch and time.
+    of_step = of_decay if len(of_decay) == 1 else of_decay[2:]
+    by_head = of_step in ((num_heads,), (num_heads, 1))
+    if not (by_head or of_step == (num_heads, channels)):
         raise ValueError(
             f"gated_linear_attention: log_decay must have shape ({num_heads},), (B, T, {num_heads}) or "
             f"(B, T, {num_heads}, {channels}). Got {of_decay}."

@@ -25,6 +25,7 @@ SCAN = ScanOp(
     [
         Implementation("jax_loop", backend="jax", automatic=("cpu", "tpu")),
         Implementation("torch_loop", backend="torch"),
+        Implementation("torch_exported", backend="torch", exported=True),
         Implementation("tensorflow_loop", backend="tensorflow"),
         Implementation("numpy_loop", backend="numpy"),
         Implementation("portable"),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from keras import ops
 
 from keras_griffin.ops.log_scan.reference import NOTHING
-from keras_griffin.ops.recurrence.marks import Marks, zero_where
+from keras_griffin.ops.recurrence.marks import Marks, forgetting, zero_where
 from keras_griffin.ops.recurrence.numbers import Components, Semiring, add
 from keras_griffin.shapes import Tensor
 
@@ -37,6 +37,19 @@ def apply_marks(decay: Tensor, inputs: Tensor, marks: Marks, dtype: str) -> tupl
         decay = ops.where(marks.mask, decay, 0.0)
         inputs = ops.where(marks.mask, inputs, _ZERO)
     return decay, inputs
+
+
+def scanned(scan: Callable, semiring: Semiring = LOG) -> Callable:
+    """The package's `log_scan` around a scan of any semiring, such as `prefix.scan`."""
+
+    def log_scan(decay, inputs, initial_state, marks):
+        """Every state and the last one; see the package."""
+        decay, inputs = apply_marks(decay, inputs, marks, initial_state.dtype)
+        numbers = (decay,), (inputs,), (initial_state,)
+        (states,), (final_state,) = scan(*numbers, forgetting(marks), reverse=False, semiring=semiring)
+        return states, final_state
+
+    return log_scan
 
 
 def log_odds(decay: Tensor, inputs: Tensor, states: Tensor, initial_state: Tensor, forgotten: Tensor | None) -> Tensor:

@@ -34,6 +34,7 @@ SCAN = ScanOp(
         Implementation("jax_triton", backend="jax", automatic=("gpu",), interpreted=True),
         Implementation("torch_triton", backend="torch", automatic=("gpu",), interpreted=True),
         Implementation("torch_loop", backend="torch"),
+        Implementation("torch_exported", backend="torch", exported=True),
         Implementation("tensorflow_loop", backend="tensorflow"),
         Implementation("numpy_loop", backend="numpy"),
         Implementation("portable"),

@@ -1,0 +1,66 @@
+"""ONNX and `.pt2`, by PyTorch's exporters."""
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from torch.export import Dim
+
+from keras_griffin.export.program import Program
+
+#: Free sizes, and those of the example from which a program is traced: 0 and 1 would be taken for constants.
+EXAMPLE = {"batch": 2, "time": 8, "past": 3}
+
+
+class _Module(torch.nn.Module):
+    """A program as PyTorch's exporter wants it."""
+
+    def __init__(self, program: Program):
+        super().__init__()
+        self.program = program
+        self.model = program.model
+
+    def forward(self, *tensors):
+        return self.program.function(*tensors)
+
+
+def exported(program: Program) -> torch.export.ExportedProgram:
+    """The program in PyTorch's operations."""
+    examples = tuple(map(torch.from_numpy, program.arguments(EXAMPLE)))
+    free = {name: Dim(name) for name in EXAMPLE}
+    shapes = [{axis: free[size] for axis, size in enumerate(port.shape) if size in free} for port in program.ports]
+    module = _Module(program).eval()
+    with torch.no_grad():
+        return torch.export.export(module, examples, dynamic_shapes=(tuple(shapes),), strict=False)
+
+
+def write_pt2(program: Program, path: Path, facts: dict) -> None:
+    """A file for `torch.export.load`, with the facts as its `metadata.json`."""
+    torch.export.save(exported(program), path, extra_files={"metadata.json": json.dumps(facts)})
+
+
+def write_onnx(program: Program, path: Path, facts: dict) -> None:
+    """A file for ONNX's runtimes, with the facts as metadata `keras_griffin`."""
+    names = {"input_names": [port.name for port in program.ports], "output_names": list(program.results)}
+    with _quiet():
+        written = torch.onnx.export(exported(program), dynamo=True, verbose=False, **names)
+        written.model.metadata_props["keras_griffin"] = json.dumps(facts)
+        written.save(path)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without the exporter's progress."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
