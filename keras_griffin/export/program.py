@@ -7,7 +7,7 @@ Any Keras model around temporal layers is one. A step or a chunk has each layer'
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -69,7 +69,7 @@ def program_of(model: keras.Model, what: str, chunk: int | None = None) -> Progr
         ports = tuple(Port(name, _shape(tensor, "time"), _dtype(tensor)) for name, tensor in named)
         return Program(what, lambda *tensors: _flat(model(_packed(model, tensors))), model, ports, outputs)
     ports = tuple(Port(name, _shape(tensor, chunk), _dtype(tensor)) for name, tensor in named)
-    start = _first_states(model, ports)
+    start = _first_states(model)
     past = tuple(_past(start))
     given = {port.name for port in ports}
     extra = () if RESET in given else (Port(RESET, ("batch",), "bool"),)
@@ -93,13 +93,12 @@ def program_of(model: keras.Model, what: str, chunk: int | None = None) -> Progr
     return Program(what, function, model, ports + extra, outputs, past)
 
 
-def _first_states(model, ports):
+def _first_states(model):
     """The initial states of the model's temporal layers, for one row, in the order of their calls."""
-    sizes = {"batch": 1}
-    inputs = [np.zeros([sizes.get(size, size) for size in port.shape], port.dtype) for port in ports]
-    inputs = [x[:, None] if _is_timed(y) and len(x.shape) < len(y.shape) else x for x, y in zip(inputs, model.inputs)]
+    shapes = [(1, *_shape(tensor, 1)[1:]) for tensor in model.inputs]
+    rows = [ops.zeros(shape, _dtype(tensor)) for shape, tensor in zip(shapes, model.inputs, strict=True)]
     with streamed(Stream()) as stream:
-        model(_packed(model, [ops.convert_to_tensor(x) for x in inputs]))
+        model(_packed(model, rows))
     return [layer.initial_state(1) for layer in stream.layers]
 
 
@@ -113,15 +112,9 @@ def _past(states: list[State]) -> Iterator[Port]:
             short = [NAMES.get(path[-1], path[-1]) for path, _, _ in leaves]
             for name, (path, leaf, grows) in zip(short, leaves, strict=True):
                 name = name if short.count(name) == 1 else ".".join(path)
-                array = ops.convert_to_numpy(leaf)
                 sizes = ("past", *leaf.shape[2:]) if grows else leaf.shape[1:]
-                initial = 0 if grows else _only(array)
-                yield Port(
-                    f"past.{number}.{name}",
-                    ("batch", *sizes),
-                    _dtype(leaf),
-                    np.dtype(_dtype(leaf)).type(initial).item(),
-                )
+                initial = 0 if grows else _only(ops.convert_to_numpy(leaf))
+                yield Port(f"past.{number}.{name}", ("batch", *sizes), _dtype(leaf), initial)
 
 
 def _forgetting(reset, leaf, initial):
@@ -133,14 +126,14 @@ def _forgetting(reset, leaf, initial):
     return ops.where(mark, ops.cast(initial, leaf.dtype), leaf)
 
 
-def _only(array: np.ndarray) -> Any:
+def _only(array: np.ndarray) -> float | int | bool:
     """The number that an initial state consists of."""
-    (number,) = np.unique(array) if array.size else (0,)
-    return number
+    (number,) = np.unique(array) if array.size else np.zeros(1, array.dtype)
+    return number.item()
 
 
 def _packed(model, tensors):
-    return keras.tree.pack_sequence_as(model._inputs_struct, list(tensors))
+    return keras.tree.pack_sequence_as(model.input, list(tensors))
 
 
 def _flat(results):

@@ -217,7 +217,7 @@ def _check_stream(program, model, size):
         results = program.function(*map(keras.ops.convert_to_tensor, [*pieces, *marks, *state]))
         found.append([keras.ops.convert_to_numpy(x) for x in results[: len(program.outputs)]])
         state = results[len(program.outputs) :]
-    whole = keras.tree.flatten(model(keras.tree.pack_sequence_as(model._inputs_struct, rows)))
+    whole = keras.tree.flatten(model(keras.tree.pack_sequence_as(model.input, rows)))
     for number, (outputs, tensor) in enumerate(zip(whole, model.outputs, strict=True)):
         wanted = keras.ops.convert_to_numpy(outputs)
         parts = [part[number] for part in found]
