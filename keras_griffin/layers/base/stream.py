@@ -22,8 +22,16 @@ class Stream:
         self.layers: list[Any] = []
         self.after: list[State] = []
 
-    def advance(self, layer: Any, inputs: Tensor, reset: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    def advance(
+        self, layer: Any, inputs: Tensor, reset: Tensor | None = None, mask: Tensor | None = None, **others: Any
+    ) -> Tensor:
         """The outputs of the layer's `call`, from its state in the stream."""
+        given = [name for name, value in others.items() if value is not None]
+        if given:
+            raise ValueError(
+                f"{type(layer).__name__}: in a stream a layer must be called with inputs, reset and mask alone. "
+                f"Got {', '.join(given)} too."
+            )
         number = len(self.layers)
         self.layers.append(layer)
         state = layer.initial_state(ops.shape(inputs)[0]) if self.before is None else self.before[number]
