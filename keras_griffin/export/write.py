@@ -4,13 +4,13 @@ import importlib
 import importlib.util
 import json
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
-import keras_griffin
 from keras_griffin.checks import COUNT, checked
 from keras_griffin.export.other_backend import export_on
 from keras_griffin.export.program import Program, program_of
@@ -123,7 +123,8 @@ def describe(program: Program, chunk: int | None) -> dict:
     past = len(program.past)
     states = zip(program.past, program.results[-past:], strict=True) if past else ()
     return {
-        "keras_griffin": keras_griffin.__version__,
+        # Not imported: the package imports this module.
+        "keras_griffin": sys.modules["keras_griffin"].__version__,
         "keras": keras.__version__,
         "model": type(program.model).__name__,
         "what": program.what,

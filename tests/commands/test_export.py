@@ -9,7 +9,7 @@ from keras_griffin.__main__ import main
 from keras_griffin.commands.export import FORMATS, WHATS
 from keras_griffin.export import write
 from keras_griffin.layers import RGLRU
-from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.models import Griffin
 from keras_griffin.models.saving.preset_files import save_to_preset
 
 pytestmark = pytest.mark.any_backend
@@ -52,7 +52,8 @@ def test_a_preset_in_half_precision_becomes_a_step_with_its_tokenizer(byte_model
     facts = json.loads((tmp_path / "new.onnx.json").read_text())
     assert {each["dtype"] for each in facts["state"]} <= {"float32", "int32", "bool"}
     # The state of a row with no step yet, as the library counts it.
-    bytes_a_row = sum(array.nbytes for array in map(np.asarray, keras.tree.flatten(numpy_state(byte_model))))
+    blocks = keras.tree.flatten(byte_model.initial_state(1).blocks)
+    bytes_a_row = sum(keras.ops.convert_to_numpy(leaf).nbytes for leaf in blocks)
     assert lines[2:4] == [
         f"Inputs: token_ids (batch) int32, reset (batch) bool, a state of {len(facts['state'])} tensors, "
         f"{bytes_a_row:,} bytes a row",
@@ -72,10 +73,6 @@ def test_a_preset_in_half_precision_becomes_a_step_with_its_tokenizer(byte_model
     target.unlink()
     assert main(["export", source, str(target)]) == 2
     assert capsys.readouterr().err == f"{sentence.replace('PATH', 'PATH.json')}{f'{target}.json'!r}, which exists.\n"
-
-
-def numpy_state(model):
-    return [keras.ops.convert_to_numpy(leaf) for leaf in keras.tree.flatten(model.initial_state(1))]
 
 
 @pytest.mark.trainable
