@@ -35,6 +35,7 @@ class Format(NamedTuple):
     packages: tuple[str, ...] = ()
 
 
+#: The formats by name, and how each is written.
 FORMATS = {
     "onnx": Format(".onnx", "torch", "torch_program", "write_onnx", ("onnx", "onnxscript")),
     "pt2": Format(".pt2", "torch", "torch_program", "write_pt2"),
