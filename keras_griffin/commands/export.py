@@ -56,8 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     # Otherwise the result would silently lack a tokenizer.
     with refusals_of_the_tokenizer("export: MODEL must come with a tokenizer that can be read."):
         model = load_any_model("export", arguments.model, "MODEL")
-    described = f"{f'{what} of {chunk} steps' if chunk else what} of a {type(model).__name__}"
-    print(f"Writing a {described} with {model.count_params():,} parameters, by {form.backend}", flush=True)
+    kind = f"{what} of {chunk} steps" if chunk else what
+    described = f"{type(model).__name__} with {model.count_params():,} parameters"
+    print(f"Writing a {kind} of a {described} as {form.suffix or 'a SavedModel'}, by {form.backend}", flush=True)
     rule = "PATH must be in a writable folder, on a disk with enough space"
     with refusals(ImportError, RuntimeError), refusals_of_the_disk("export", rule, arguments.path):
         export(model, path, what=what, chunk=chunk, format=arguments.format)
@@ -67,8 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         inputs.append(f"a state of {len(facts['state'])} tensors, {_size(facts['state']):,} bytes a row")
         outputs.append("the state")
     print(f"Inputs: {', '.join(inputs)}\nOutputs: {', '.join(outputs)}")
-    files = [path] if path.is_file() else sorted(path.rglob("*"))
-    size = sum(file.stat().st_size for file in files)
+    size = sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
     names = [beside, *([str(path.parent / facts["tokenizer"])] if facts["tokenizer"] else [])]
     print(f"Done in {time.perf_counter() - started:.0f} s: {path} ({size:,} bytes), {', '.join(names)}")
     return 0

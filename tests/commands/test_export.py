@@ -47,7 +47,7 @@ def test_a_preset_in_half_precision_becomes_a_step_with_its_tokenizer(byte_model
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [
         f"Reading {source}",
-        f"Writing a step of a Griffin with {half.count_params():,} parameters, by torch",
+        f"Writing a step of a Griffin with {half.count_params():,} parameters as .onnx, by torch",
     ]
     facts = json.loads((tmp_path / "new.onnx.json").read_text())
     assert {each["dtype"] for each in facts["state"]} <= {"float32", "int32", "bool"}
@@ -84,7 +84,7 @@ def test_a_functional_model_replaces_an_earlier_result(sensor_model, tmp_path, c
     assert main(command) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == (
-        f"Writing a chunk of 3 steps of a Functional with {sensor_model.count_params()} parameters, by torch"
+        f"Writing a chunk of 3 steps of a Functional with {sensor_model.count_params()} parameters as .onnx, by torch"
     )
     assert lines[2:4] == [
         "Inputs: sensor (batch, 3, 4) float32, reset (batch) bool, a state of 1 tensors, 16 bytes a row",
