@@ -47,7 +47,7 @@ quickstart:
 	KERAS_BACKEND=$(BACKEND) $(run) -m keras_griffin train --minutes $(MINUTES) --output $(OUTPUT) $(AGAIN) $(SIZE)
 
 test:
-	$(install) jax torch tensorflow viz dev docs tpu-check gpu-check
+	$(install) jax torch tensorflow viz export dev docs tpu-check gpu-check
 	$(run) tests/run_backends.py $(ARGUMENTS)
 
 parity:

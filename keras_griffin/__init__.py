@@ -13,6 +13,7 @@ if not is_command_line():
     from keras_griffin import (
         conversion,
         distribution,
+        export,
         generation,
         inspection,
         layers,
@@ -35,6 +36,7 @@ __all__ = [
     "SequenceEncoder",
     "conversion",
     "distribution",
+    "export",
     "generation",
     "inspection",
     "layers",

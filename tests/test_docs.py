@@ -218,6 +218,7 @@ def test_the_page_says_the_ladder():
 PAGES = {"README.md": True, "docs/kernels.md": False, "docs/scaling.md": False}
 #: Pages whose examples another file runs, and one whose examples need several accelerators.
 ELSEWHERE = {
+    "docs/guides/export.md": "tests/export/test_guide.py",
     "docs/guides/long_context.md": "tests/distribution/test_sequence_parallel.py",
     "docs/guides/resuming.md": "tests/training/resuming/test_guide.py",
     "docs/guides/scale.md": "tests/distribution/test_layout_map.py",

@@ -53,7 +53,10 @@ def test_help_of_a_command_is_its_description(name, capsys):
     ("argv", "sentence"),
     [
         ([], "keras_griffin: the following arguments are required: COMMAND (See --help.)\n"),
-        (["trian"], "argument COMMAND: must be one of chat, compare, convert, explain, fine-tune, generate, inspect, "),
+        (
+            ["trian"],
+            "argument COMMAND: must be one of chat, compare, convert, explain, export, fine-tune, generate, inspect, ",
+        ),
         (["trian"], "tokenize, train. Got 'trian'; did you mean 'train'? (See --help.)\n"),
         (
             ["train", "--minuts=3"],

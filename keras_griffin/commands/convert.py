@@ -9,10 +9,10 @@ save_to_preset wrote; or hf://OWNER/NAME. TARGET is a new folder, or an earlier 
 import argparse
 import os
 import time
-from pathlib import Path
 
 from keras_griffin.commands.shared.errors import CommandError, refusals, refusals_of_the_disk
 from keras_griffin.commands.shared.options import DTYPES
+from keras_griffin.commands.shared.outputs import check_new_folder
 
 BITS = ("int8", "int4")
 
@@ -40,12 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     if arguments.quantize and arguments.to != "preset":
         raise CommandError(f"convert: --quantize must go with --to preset. Got {arguments.to}.")
-    target = Path(arguments.target)
-    if target.is_dir() and not arguments.overwrite and (held := sorted(os.listdir(target))):
-        raise CommandError(
-            "convert: TARGET must be a new folder, or an empty one; --overwrite replaces an earlier result. "
-            f"Got {arguments.target!r}, which has {', '.join(held[:3])}{' and more' * (len(held) > 3)}."
-        )
+    check_new_folder("convert", arguments.target, arguments.overwrite, "TARGET")
     print(f"Reading {arguments.source}", flush=True)
     # Otherwise the target would silently lack a tokenizer.
     with refusals_of_the_tokenizer("convert: SOURCE must come with a tokenizer that can be read."):

@@ -142,7 +142,7 @@ def _flat(results):
 
 def _input_names(model):
     """Those that the user gave, or `inputs`."""
-    names = [re.sub(r"^keras_tensor(_\d+)?$", "inputs", tensor.name) for tensor in model.inputs]
+    names = [re.sub(r"^(keras_tensor|input_layer)(_\d+)?$", "inputs", tensor.name) for tensor in model.inputs]
     return _distinct(names)
 
 

@@ -4,13 +4,13 @@ import importlib
 import importlib.util
 import json
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
-import keras_griffin
 from keras_griffin.checks import COUNT, checked
 from keras_griffin.export.other_backend import export_on
 from keras_griffin.export.program import Program, program_of
@@ -35,6 +35,7 @@ class Format(NamedTuple):
     packages: tuple[str, ...] = ()
 
 
+#: The formats by name, and how each is written.
 FORMATS = {
     "onnx": Format(".onnx", "torch", "torch_program", "write_onnx", ("onnx", "onnxscript")),
     "pt2": Format(".pt2", "torch", "torch_program", "write_pt2"),
@@ -82,7 +83,7 @@ def export(
             since a layer reads later steps or keeps none of the earlier ones; or the format can't hold it. Nothing is
             written then.
     """
-    chosen = _format(path, format)
+    chosen = find_format(path, format)
     if what not in WHATS:
         raise ValueError(f"export: what must be one of {', '.join(WHATS)}. Got {what!r}{did_you_mean(what, WHATS)}")
     if (chunk is None) == (what == "chunk"):
@@ -90,7 +91,6 @@ def export(
     if chunk is not None:
         checked("export", COUNT, chunk=chunk)
     model = _whole(model)
-    _check_packages(chosen)
     path = Path(path)
     _check_tokenizer(model, path.parent)
     if chosen.backend != keras.backend.backend():
@@ -124,7 +124,8 @@ def describe(program: Program, chunk: int | None) -> dict:
     past = len(program.past)
     states = zip(program.past, program.results[-past:], strict=True) if past else ()
     return {
-        "keras_griffin": keras_griffin.__version__,
+        # Not imported: the package imports this module.
+        "keras_griffin": sys.modules["keras_griffin"].__version__,
         "keras": keras.__version__,
         "model": type(program.model).__name__,
         "what": program.what,
@@ -145,8 +146,8 @@ def _first_line(error):
     return next((line for line in lines if line and not line.startswith("Exception encountered")), "no reason")
 
 
-def _format(path, name):
-    """The format of that name, or of the path's suffix."""
+def find_format(path: str | os.PathLike, name: str | None = None) -> Format:
+    """The format of that name, or of the path's suffix; raises an ImportError if a package that it needs is missing."""
     if name is not None and name not in FORMATS:
         names = f"{', '.join(FORMATS)}"
         raise ValueError(f"export: format must be one of {names}. Got {name!r}{did_you_mean(str(name), FORMATS)}")
@@ -157,6 +158,12 @@ def _format(path, name):
         raise ValueError(
             f"export: path must end with {suffixes}, or have no suffix for a SavedModel, unless a format is given. "
             f"Got {os.fspath(path)!r}."
+        )
+    missing = [package for package in (chosen.backend, *chosen.packages) if importlib.util.find_spec(package) is None]
+    if missing:
+        raise ImportError(
+            f"export: this format needs {', '.join(missing)}, which pip install "
+            f'"keras-griffin[{chosen.backend},export]" installs.'
         )
     return chosen
 
@@ -181,15 +188,6 @@ def _whole(model):
     if getattr(model, "quantized_to", None) is not None or "int8" in dtypes:
         raise ValueError("export: a model must not be quantised. Got one that is.")
     return model
-
-
-def _check_packages(chosen):
-    missing = [name for name in (chosen.backend, *chosen.packages) if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ImportError(
-            f"export: this format needs {', '.join(missing)}, which pip install "
-            f'"keras-griffin[{chosen.backend},export]" installs.'
-        )
 
 
 def _check_tokenizer(model, folder):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import warnings
 import zipfile
 import zlib
@@ -55,15 +56,13 @@ def load_text_model(
 def load_model(command: str, name: str, dtype: str | None = None, option: str = "--model") -> LanguageModel:
     """The model in a `.keras` file, in the folder of a run, in what `from_preset` reads, or on the Hugging Face Hub."""
     path = Path(name)
-    if name and (path / MODEL).is_file():
-        # The folder of a run.
-        path = path / MODEL
-    if path.suffix == ".keras":
+    file = _keras_file(name)
+    if file is not None:
         if dtype is not None:
             raise CommandError(
                 f"{command}: --dtype must not be given for a .keras file, which has its own. Got {dtype!r}."
             )
-        return _load_keras_file(command, path, option)
+        return _load_keras_file(command, file, option)
     is_named = name.startswith(SCHEME) or (name in TRAINED and not path.exists())
     # An empty name would be the current folder; the name of a size of the paper would give random weights.
     if not name or not (is_named or path.exists()):
@@ -73,6 +72,17 @@ def load_model(command: str, name: str, dtype: str | None = None, option: str = 
         )
     with refusals(ImportError, OSError):
         return Griffin.from_preset(name if is_named else path.absolute(), dtype=dtype)
+
+
+def load_any_model(command: str, name: str, option: str) -> keras.Model:
+    """The same, or any other model of Keras in a `.keras` file; what is no such file is loaded in float32.
+
+    Keras's safe mode keeps code in such a file from being run, but nothing limits the memory that it asks for.
+    """
+    file = _keras_file(name)
+    if file is None:
+        return load_model(command, name, "float32", option)
+    return _load_keras_file(command, file, option, is_any=True)
 
 
 @contextlib.contextmanager
@@ -108,7 +118,15 @@ def keep_programs(command: str) -> None:
         backends.active().keep_programs(partial(private_cache, command))
 
 
-def _load_keras_file(command, path, option):
+def _keras_file(name):
+    """The `.keras` file of that name, or in the folder of a run; None for anything else."""
+    path = Path(name)
+    if name and (path / MODEL).is_file():
+        return path / MODEL
+    return path if path.suffix == ".keras" else None
+
+
+def _load_keras_file(command, path, option, is_any=False):
     if not path.is_file():
         raise CommandError(f"{command}: {option} must be a file that exists. Got {str(path)!r}.")
     archive = _read_archive(path)
@@ -117,16 +135,15 @@ def _load_keras_file(command, path, option):
     content, weight_bytes = archive
     registered_name = content.get("registered_name") or content.get("class_name")
     kind = keras.saving.get_registered_object(registered_name) if isinstance(registered_name, str) else None
-    if not isinstance(kind, type) or not issubclass(kind, LanguageModel):
+    is_ours = isinstance(kind, type) and issubclass(kind, LanguageModel)
+    if not is_ours and not is_any:
         raise CommandError(
             f"{command}: {option} must hold a language model of keras_griffin. "
             f"Got {str(path)!r} with a {registered_name!r}."
         )
     try:
-        # Before anything is built, since a config may require any amount of memory. Four bits a parameter are fewest.
-        config = GriffinConfig(**content["config"]["config"])
-        if config.num_layers > weight_bytes or config.parameter_count() > 2 * weight_bytes:
-            raise ValueError(f"weights of {weight_bytes} bytes, too few for its config")
+        if is_ours:
+            _check_size(content, weight_bytes)
         with warnings.catch_warnings():
             # Generation does not need the optimizer's variables.
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
@@ -134,11 +151,22 @@ def _load_keras_file(command, path, option):
     except ImportError as error:
         raise CommandError(first_line(str(error))) from error
     except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        reason = first_line(str(error)).removesuffix(".") or type(error).__name__
+        # Keras wraps the sentence about a class that it does not know in others, and advises to trust the file.
+        unknown = re.search(r"Could not locate \w+ '[^']*'", str(error))
+        reason = unknown[0] if unknown else first_line(str(error)).partition(". ")[0].removesuffix(".")
+        reason = reason or type(error).__name__
         raise CommandError(
             f"{command}: {option} must be a valid .keras file of this version. Got {str(path)!r}: {reason}."
         ) from error
     return model
+
+
+def _check_size(content, weight_bytes):
+    """Refuse a config that requires more memory than the weights do, before anything is built."""
+    config = GriffinConfig(**content["config"]["config"])
+    # Four bits a parameter are fewest.
+    if config.num_layers > weight_bytes or config.parameter_count() > 2 * weight_bytes:
+        raise ValueError(f"weights of {weight_bytes} bytes, too few for its config")
 
 
 def _read_archive(path: Path) -> tuple[dict, int] | None:

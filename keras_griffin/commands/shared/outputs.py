@@ -7,14 +7,23 @@ from pathlib import Path
 from keras_griffin.commands.shared.errors import CommandError
 
 
-def check_new_file(command: str, path: str, overwrite: bool) -> None:
+def check_new_file(command: str, path: str, overwrite: bool, option: str = "--output") -> None:
     """Refuse a path that can't be a file, or is one that may not be replaced."""
     folder, name = os.path.split(path)
     if not name or os.path.isdir(path) or not os.path.isdir(folder or "."):
-        raise CommandError(f"{command}: --output must be a file in a folder that exists. Got {path!r}.")
+        raise CommandError(f"{command}: {option} must be a file in a folder that exists. Got {path!r}.")
     if os.path.exists(path) and not overwrite:
         raise CommandError(
-            f"{command}: --output must be a new file; --overwrite replaces it. Got {path!r}, which exists."
+            f"{command}: {option} must be a new file; --overwrite replaces it. Got {path!r}, which exists."
+        )
+
+
+def check_new_folder(command: str, path: str, overwrite: bool, option: str) -> None:
+    """Refuse a folder that holds anything, unless that may be replaced."""
+    if os.path.isdir(path) and not overwrite and (held := sorted(os.listdir(path))):
+        raise CommandError(
+            f"{command}: {option} must be a new folder, or an empty one; --overwrite replaces an earlier result. "
+            f"Got {path!r}, which has {', '.join(held[:3])}{' and more' * (len(held) > 3)}."
         )
 
 

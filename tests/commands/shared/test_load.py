@@ -7,7 +7,7 @@ import keras
 import pytest
 
 from keras_griffin.commands.shared.errors import CommandError
-from keras_griffin.commands.shared.load import load_model, load_named_tokenizer, load_text_model
+from keras_griffin.commands.shared.load import load_any_model, load_model, load_named_tokenizer, load_text_model
 from keras_griffin.conversion import save_huggingface
 from keras_griffin.models import Griffin, GriffinConfig, Hawk
 from keras_griffin.models.saving.preset_files import save_to_preset
@@ -163,6 +163,7 @@ def test_a_config_that_asks_for_more_than_the_file_holds_is_refused_first(tmp_pa
     assert re.fullmatch(
         r"chat: --model must be a valid .* weights of \d+ bytes, too few for its config\.", refusal(path)
     )
+    assert refusal_of_any(path).endswith(" bytes, too few for its config.")
 
 
 @pytest.mark.any_backend
@@ -179,6 +180,43 @@ def test_a_layer_of_ours_alone_is_refused(tmp_path):
         "chat: --model must hold a language model of keras_griffin. "
         f"Got '{path}' with a 'keras_griffin>NoLanguageModel'."
     )
+
+
+def refusal_of_any(path):
+    with pytest.raises(CommandError) as error:
+        load_any_model("export", str(path), "MODEL")
+    return str(error.value)
+
+
+@pytest.mark.any_backend
+def test_any_model_of_keras_is_loaded_by_a_command_that_takes_it(tmp_path):
+    path = tmp_path / "model.keras"
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    model.save(path)
+    loaded = load_any_model("export", str(path), "MODEL")
+    assert [as_array(weight).tobytes() for weight in loaded.weights] == [
+        as_array(weight).tobytes() for weight in model.weights
+    ]
+    assert load_any_model("export", "python_tiny", "MODEL").tokenizer is not None
+    save_to_preset(Griffin(CONFIG, dtype="bfloat16"), tmp_path / "preset")
+    assert load_any_model("export", str(tmp_path / "preset"), "MODEL").dtype_policy.name == "float32"
+
+
+@pytest.mark.any_backend
+def test_code_in_a_file_is_not_run_and_a_class_that_is_unknown_is_named(tmp_path):
+    path, inputs = tmp_path / "model.keras", keras.Input((2,))
+    keras.Model(inputs, keras.layers.Lambda(lambda x: x + 1)(inputs)).save(path)
+    rule = f"export: MODEL must be a valid .keras file of this version. Got '{path}': "
+    assert refusal_of_any(path) == (
+        f"{rule}Requested the deserialization of a `Lambda` layer whose `function` is a Python lambda."
+    )
+
+    class Mine(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    keras.Model(inputs, Mine()(inputs)).save(path)
+    assert refusal_of_any(path) == f"{rule}Could not locate class 'Mine'."
 
 
 @pytest.mark.any_backend

@@ -1,7 +1,7 @@
 import pytest
 
 from keras_griffin.commands.shared.errors import CommandError
-from keras_griffin.commands.shared.outputs import check_new_file, check_outside_text
+from keras_griffin.commands.shared.outputs import check_new_file, check_new_folder, check_outside_text
 
 pytestmark = pytest.mark.any_backend
 
@@ -21,6 +21,21 @@ def test_a_file_is_new_or_may_be_replaced(tmp_path, monkeypatch):
         with pytest.raises(CommandError) as caught:
             check_new_file("f", path, overwrite=False)
         assert str(caught.value) == f"f: --output must be {sentence}"
+
+
+def test_a_folder_is_new_or_empty_or_may_be_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("empty", "full"):
+        (tmp_path / path).mkdir()
+    for name in "dcba":
+        (tmp_path / "full" / name).write_text("mine")
+    check_new_folder("f", "new", False, "TARGET")
+    check_new_folder("f", "empty", False, "TARGET")
+    check_new_folder("f", "full", True, "TARGET")
+    with pytest.raises(CommandError) as caught:
+        check_new_folder("f", "full", False, "TARGET")
+    rule = "f: TARGET must be a new folder, or an empty one; --overwrite replaces an earlier result."
+    assert str(caught.value) == f"{rule} Got 'full', which has a, b, c and more."
 
 
 def test_a_folder_is_outside_the_text(tmp_path, monkeypatch):
