@@ -9,6 +9,7 @@ compares it with the checksums in scripts/demo/package-lock.json.
 """
 
 import argparse
+import html
 import shutil
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def build(model: LanguageModel, name: str, folder: Path) -> None:
     if name in TRAINED:
         shutil.copy(TRAINED[name] / "LICENSE", folder)
     page = folder / "index.html"
-    page.write_text(page.read_text("utf-8").replace("{model}", name), "utf-8")
+    page.write_text(page.read_text("utf-8").replace("{model}", html.escape(name)), "utf-8")
 
 
 def install_runtime(folder: Path) -> None:

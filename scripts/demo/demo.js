@@ -7,9 +7,13 @@ import { makeDecoder, makeTokenizer } from "./tokenizer.js";
 const RUNTIME = "ort.wasm.bundle.min.mjs";
 const WASM = "ort-wasm-simd-threaded.wasm";
 const MODEL = "model.onnx";
-/** The most points of a line, and the tokens of which the time shown is the median. */
+/** A point of a line is the median of so many tokens, or of more, so that there are no more points than that. */
+const GROUP = 8;
 const POINTS = 80;
+/** The time shown is the median of so many tokens. */
 const RECENT = 50;
+/** Steps before the first token: a browser compiles code anew that is called often. */
+const WARM_UP = 20;
 
 const page = (id) => document.getElementById(id);
 const text = page("text");
@@ -36,6 +40,7 @@ async function load() {
   ort.env.wasm.wasmBinary = wasm;
   step = makeStepper(ort, await ort.InferenceSession.create(model, { executionProviders: ["wasm"] }), facts);
   names = { input: facts.inputs[0].name, output: facts.outputs[0] };
+  for (let i = 0; i < WARM_UP; i++) await step({ [names.input]: [0] });
   page("bytes").textContent = bytesOf(step.state).toLocaleString("en");
   page("runtime").textContent = megabytes(wasm);
   page("model").textContent = megabytes(model);
@@ -47,8 +52,11 @@ async function load() {
 /** Continue the text until stopped, from the longest kept text that it begins with. */
 async function run() {
   const start = [latest, typed].find((kept) => text.value.startsWith(kept.text)) ?? nothing;
-  step.state = start.state ?? step.state;
   let { read, logits } = start;
+  step.state = start.state ?? step.state;
+  // What was kept beyond it is dropped, with its measurements.
+  latest = start;
+  if (start === nothing) typed = nothing;
   times.length = sizes.length = read;
   const keep = () => ({ text: text.value, read, logits, state: step.state });
   const take = async (id) => {
@@ -128,21 +136,23 @@ function show() {
     page("time").textContent = median(recent).toFixed(1);
   }
   page("tokens").textContent = times.length.toLocaleString("en");
-  draw(page("bytes-line"), sizes);
-  draw(page("time-line"), times);
+  if (!isRunning || times.length % GROUP === 0) {
+    draw(page("bytes-line"), sizes);
+    draw(page("time-line"), times);
+  }
   const isLonger = text.value.length > typed.text.length && text.value.startsWith(typed.text);
   page("again").disabled = isRunning || !typed.read || !isLonger;
 }
 
-/** A line through the medians of equal parts, from 0 to two and a half times the median of all. */
+/** A line through the medians of groups, between 0 and two and a half times their median. */
 function draw(svg, numbers) {
-  const size = Math.max(1, Math.ceil(numbers.length / POINTS));
-  const parts = Array.from({ length: Math.ceil(numbers.length / size) }, (_, i) => numbers.slice(i * size, (i + 1) * size));
-  const medians = parts.map(median);
-  const top = 2.5 * median(medians);
-  const points = medians.map((y, i) => `${(100 * i) / Math.max(1, medians.length - 1)},${40 - 40 * Math.min(1, y / top)}`);
-  svg.querySelector("polyline").setAttribute("points", points.join(" "));
-  svg.querySelector("polygon").setAttribute("points", points.length ? `0,40 ${points.join(" ")} 100,40` : "");
+  const size = Math.max(GROUP, Math.ceil(numbers.length / POINTS));
+  const medians = [];
+  for (let i = 0; i < numbers.length; i += size) medians.push(median(numbers.slice(i, i + size)));
+  const height = (y) => 40 - 40 * Math.min(1, y / (2.5 * median(medians)));
+  const points = medians.map((y, i) => `${(100 * i) / Math.max(1, medians.length - 1)},${height(y)}`).join(" ");
+  svg.querySelector("polyline").setAttribute("points", points);
+  svg.querySelector("polygon").setAttribute("points", points && `0,40 ${points} 100,40`);
 }
 
 function median(numbers) {
