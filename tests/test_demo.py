@@ -42,7 +42,7 @@ TEXTS = [
     "\t\tif x:\r\n\n\n    pass   \n ",
     "def f(x):\n    return x  # it's, they'll, I'd, 'SHOUT'S\n",
     "né e\u0301 本語 😀👩‍👧 ½² ٣",
-    "x".join(WHITE),
+    "!".join(WHITE),
     f"{WHITE}a{WHITE[::-1]}",
     "\ufeff<|endoftext|>\0\x7f\xad ¡ÿ",
     "aaaaaaa" * 9 + "_" * 50 + "123456",
@@ -75,10 +75,25 @@ def files_of(tokenizer):
     return [json.loads(content) for content in tokenizer.contents().values()]
 
 
+def tokenizer_of_words(folder):
+    """One whose ids tell where words end: it joins "!" and the first byte of white space, if they are in one word."""
+    tokenizer = tokenizer_of_python_tiny()
+    content, _ = files_of(tokenizer)
+    vocabulary, merges = content["model"]["vocab"], content["model"]["merges"]
+    names = {token_id: name for name, token_id in vocabulary.items()}
+    for name in sorted({names[tokenizer.encode(f"!{character}")[1]] for character in WHITE}):
+        vocabulary[f"!{name}"] = len(vocabulary)
+        merges.append(["!", name])
+    (folder / "tokenizer.json").write_text(json.dumps(content), "utf-8")
+    return load_tokenizer(folder)
+
+
 @needs_node
-@pytest.mark.parametrize("kind", ["bytes", "python_tiny", "with a start"])
-def test_the_tokenizer_is_that_of_python(kind):
+@pytest.mark.parametrize("kind", ["bytes", "python_tiny", "with a start", "words"])
+def test_the_tokenizer_is_that_of_python(kind, tmp_path):
     tokenizer = ByteTokenizer() if kind == "bytes" else tokenizer_of_python_tiny()
+    if kind == "words":
+        tokenizer = tokenizer_of_words(tmp_path)
     if kind == "with a start":
         tokenizer._set_special_ids(start_id=0, stop_ids=[0])
     # The last is mostly no UTF-8.
