@@ -82,7 +82,8 @@ async function run() {
     ? `Went on from the state kept after token ${start.read}, and read ${ids.length || "nothing"} more.`
     : `Read ${ids.length} tokens from the start.`;
 
-  const decoder = makeDecoder(tokenizer);
+  // Between two tokens of one character, too, it can be stopped and go on.
+  const decoder = (ids.length === 0 && start.decoder) || makeDecoder(tokenizer);
   const seed = page("seeded").checked ? page("seed").valueAsNumber : null;
   let isOver = false;
   while (isRunning && !isOver) {
@@ -94,8 +95,8 @@ async function run() {
     await take(id);
     await frame(`${from} Writing …`);
   }
-  write(decoder.flush());
-  latest = keep();
+  if (isOver) write(decoder.flush());
+  latest = { ...keep(), decoder };
   say(isOver ? `${from} The model ended the text.` : from);
 }
 

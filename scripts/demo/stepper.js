@@ -1,4 +1,4 @@
-// Runs a step or a chunk that keras_griffin.export wrote as ONNX: in a browser, in Node, with any ONNX Runtime for either.
+// Runs a step or a chunk that keras_griffin.export wrote as ONNX, in a browser or in Node, by ONNX Runtime.
 //
 //   const session = await ort.InferenceSession.create("model.onnx");
 //   const facts = await (await fetch("model.onnx.json")).json();

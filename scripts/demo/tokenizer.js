@@ -29,7 +29,12 @@ export function makeTokenizer(content, special = { start_id: null, stop_ids: [] 
 
   function encode(text, isFirst = true) {
     const words = text.match(WORD) ?? [];
-    const ids = words.flatMap((word) => merged([...UTF8.encode(word)].map((byte) => LETTERS[byte]), ranks));
+    const ids = words.flatMap((word) =>
+      merged(
+        [...UTF8.encode(word)].map((byte) => LETTERS[byte]),
+        ranks,
+      ),
+    );
     return [...(isFirst && special.start_id !== null ? [special.start_id] : []), ...ids.map((name) => vocab[name])];
   }
   const bytes = (id) => (silent.has(id) ? [] : [...names[id]].map((letter) => byteOf.get(letter)));
