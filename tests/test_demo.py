@@ -172,7 +172,16 @@ def test_a_machine_without_npm_is_told(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    model = Griffin(GriffinConfig(vocabulary_size=1024, width=16, num_layers=3, num_heads=2, window=8))
+    model = Griffin(
+        GriffinConfig(
+            vocabulary_size=1024,
+            width=16,
+            num_layers=2,
+            num_heads=2,
+            window=8,
+            block_pattern=("recurrent", "local_mqa"),
+        )
+    )
     model.tokenizer = tokenizer_of_python_tiny()
     return model
 
@@ -195,6 +204,7 @@ def folder(model, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_folder_has_what_the_page_names(folder):
     page = (folder / "index.html").read_text("utf-8")
     script = (folder / "demo.js").read_text("utf-8")
