@@ -7,6 +7,7 @@
 # make accelerator  judge kernels and models on this GPU or TPU in eight minutes, into runs/accelerator
 # make notebooks    execute every notebook's source, into the .ipynb next to it
 # make notebooks-small  run every notebook's source with small settings, four on each backend; write nothing
+# make demo         build a web page that runs python_tiny in the browser, into runs/demo; needs npm
 # make figures      draw the documentation's figures, into docs/figures
 # make docs         build the documentation, into site/
 # make compatibility  run a short set of tests with the oldest and the newest Keras, JAX, PyTorch and TensorFlow
@@ -37,7 +38,7 @@ endif
 install = @$(PYTHON) scripts/environment.py
 run = .venv/bin/python
 
-.PHONY: help quickstart test parity lint format bench experiments accelerator notebooks notebooks-small figures docs wheel compatibility
+.PHONY: help quickstart test parity lint format bench experiments accelerator notebooks notebooks-small figures docs wheel compatibility demo
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -91,6 +92,10 @@ notebooks-small:
 figures:
 	$(install) $(BACKEND) viz
 	PYTHONPATH=. KERAS_BACKEND=$(BACKEND) $(run) scripts/figures.py
+
+demo:
+	$(install) torch export tokenizers
+	PYTHONPATH=. KERAS_BACKEND=torch $(run) scripts/demo.py $(ARGUMENTS)
 
 docs:
 	$(install) docs
