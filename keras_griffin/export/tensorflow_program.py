@@ -1,7 +1,6 @@
 """SavedModel and LiteRT's `.tflite`, by TensorFlow."""
 
 import contextlib
-import json
 import logging
 from pathlib import Path
 
