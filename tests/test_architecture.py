@@ -25,14 +25,14 @@ LADDER = (
     ("mixers",),
     ("generation",),
     ("models",),
-    ("tasks", "conversion", "training", "distribution", "inspection"),
+    ("tasks", "conversion", "training", "distribution", "inspection", "export"),
     ("commands",),
     ("__main__",),
     ("testing",),
 )
 LEVELS = {folder: level for level, folders in enumerate(LADDER) for folder in folders}
 #: Where files named after a backend may import it.
-WITH_BACKENDS = ("backends", "ops", "generation", "models", "conversion", "training", "distribution")
+WITH_BACKENDS = ("backends", "ops", "generation", "models", "conversion", "training", "distribution", "export")
 #: Packages beside Keras, NumPy and the backends that a function may import when it is called, each named by an extra.
 OPTIONAL = {"huggingface_hub", "jax_triton", "matplotlib", "orbax", "sentencepiece", "tokenizers"}
 #: What every file may import. Keras itself needs ml_dtypes, and NumPy has no bfloat16 without it.

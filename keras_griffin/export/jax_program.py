@@ -7,20 +7,26 @@ from jax import export
 
 from keras_griffin.export.program import Program
 
+#: Where the program runs; kernels of a device's own are left out.
+PLATFORMS = ("cpu", "cuda", "tpu")
+
 
 def write_stablehlo(program: Program, path: Path, facts: dict) -> None:
-    """Write a file for `jax.export.deserialize`."""
+    """Write a file for `jax.export.deserialize`, whose `call` takes the inputs in order and returns a dict.
+
+    The weights are constants of the program.
+    """
     scope = export.SymbolicScope()
     specs = [
         jax.ShapeDtypeStruct(export.symbolic_shape(", ".join(map(_size, port.shape)), scope=scope), port.dtype)
         for port in program.ports
     ]
 
-    def function(*tensors):
+    def step(*tensors):
         return dict(zip(program.results, program.function(*tensors), strict=True))
 
-    exported = export.export(jax.jit(function))(*specs)
-    path.write_bytes(exported.serialize())
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        path.write_bytes(export.export(jax.jit(step), platforms=PLATFORMS)(*specs).serialize())
 
 
 def _size(size):

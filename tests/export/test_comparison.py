@@ -8,6 +8,8 @@ from keras_griffin.export.program import program_of
 from keras_griffin.export.write import _whole
 from tests.export.comparison import MODELS, assert_same_numbers
 
+pytestmark = pytest.mark.any_backend
+
 WHATS = (("step", None), ("chunk", 7), ("sequence", None))
 
 
