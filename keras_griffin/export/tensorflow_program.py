@@ -30,14 +30,17 @@ def _module(program: Program) -> tf.Module:
 
 
 def write_saved_model(program: Program, path: Path, facts: dict) -> None:
-    """Fill a folder for `tf.saved_model.load` and TensorFlow Serving."""
+    """Fill a folder for TensorFlow Serving and `tf.saved_model.load`, whose `serve` takes the inputs in order.
+
+    Nothing in it needs XLA, which TensorFlow Serving uses on a CPU only if it is told to.
+    """
     module = _module(program)
     with _quiet(), exporting():
         tf.saved_model.save(module, path, signatures={SIGNATURE: module.serve})
 
 
 def write_tflite(program: Program, path: Path, facts: dict) -> None:
-    """Write a file for LiteRT."""
+    """Write a file of LiteRT's built-in operations alone, since its Python package has no TensorFlow's."""
     module = _module(program)
     with _quiet(), exporting():
         function = module.serve.get_concrete_function()

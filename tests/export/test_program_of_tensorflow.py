@@ -79,6 +79,7 @@ def test_a_saved_model_needs_no_xla(tmp_path):
     export(model, tmp_path / "served", what="sequence")
     served = tf.saved_model.load(tmp_path / "served").signatures["serving_default"]
     assert not compiled(served)
+    assert_same_numbers(saved_model(tmp_path / "served"), model, "sequence")
     assert compiled(tf.function(model).get_concrete_function(tf.TensorSpec((None, None, 3))))
 
 
