@@ -4,7 +4,7 @@
     device_kind()                       `"cpu"`, `"gpu"` or `"tpu"`
     has_values(tensors)                 whether NumPy can read them: not while compiling or differentiating
     is_transformed()                    whether a transform is active that follows only the backend's own operations
-    is_exported()                       whether PyTorch exports the program of the operations
+    is_exported()                       whether the program of the operations is exported by PyTorch or TensorFlow
     has_strategy()                      whether Keras builds a model on the mean of several devices' batches
     without_gradients()                 a context in which no gradients are recorded
     before_first_step(model)            create the variables that would make the first step be traced twice

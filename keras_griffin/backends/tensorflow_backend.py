@@ -1,5 +1,6 @@
 """TensorFlow. The contract is in the package's docstring."""
 
+import contextlib
 import contextvars
 
 import tensorflow as tf
@@ -10,7 +11,6 @@ from keras_griffin.backends.numpy_backend import (  # noqa: F401
     compiled,
     gathered,
     int8_product,
-    is_exported,
     is_transformed,
     # With a damaged file in XLA's persistent cache, TensorFlow fails instead of compiling.
     keep_programs,
@@ -24,6 +24,8 @@ from keras_griffin.backends.numpy_backend import (  # noqa: F401
 
 #: Whether `value_and_gradient` is calling its function.
 _records = contextvars.ContextVar("_records", default=False)
+#: Whether a program is being traced for other runtimes.
+_exports = contextvars.ContextVar("_exports", default=False)
 
 
 def device_kind() -> str:
@@ -42,6 +44,21 @@ def has_threads() -> bool:
 def has_values(tensors) -> bool:
     """False while a graph is built, and in `value_and_gradient`; another tape outside a graph can't be detected."""
     return tf.executing_eagerly() and not _records.get()
+
+
+def is_exported() -> bool:
+    """Inside `exporting`."""
+    return _exports.get()
+
+
+@contextlib.contextmanager
+def exporting():
+    """Let programs that are traced inside the block be read by runtimes without XLA."""
+    before = _exports.set(True)
+    try:
+        yield
+    finally:
+        _exports.reset(before)
 
 
 def has_strategy() -> bool:

@@ -52,7 +52,7 @@ class Facts:
     has_values: bool = True
     #: Whether a transform of `torch.func` or forward mode is active: it follows only the backend's own operations.
     is_transformed: bool = False
-    #: Whether PyTorch exports the program of the call: others must be able to read each of its operations.
+    #: Whether PyTorch or TensorFlow exports the program of the call, whose operations others must be able to read.
     is_exported: bool = False
 
 

@@ -19,7 +19,7 @@ def step_attention(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor)
     """
     if keys.shape[1] == 1:
         return _only_value(query, values)
-    logits = ops.where(visible[:, None, None], _logits(query, keys)[:, :, 0], -np.inf)
+    logits = ops.where(ops.expand_dims(visible, (1, 2)), _logits(query, keys)[:, :, 0], -np.inf)
     return _weighted(logits, values)
 
 

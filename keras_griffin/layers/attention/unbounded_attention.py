@@ -71,7 +71,9 @@ class UnboundedAttention(MultiQueryAttention):
             keys, values, marks, visible = (take_steps(x, sources) for x in (keys, values, marks, visible))
         if reset is not None or mask is not None:
             # They become zeros, because a step multiplies them by zero.
-            keys, values = (ops.where(visible[..., None, None], x, ops.zeros((), x.dtype)) for x in (keys, values))
+            keys, values = (
+                ops.where(ops.expand_dims(visible, (2, 3)), x, ops.zeros((), x.dtype)) for x in (keys, values)
+            )
         return outputs, type(state)(keys, values, marks)
 
     def _step(self, query, key, value, state):

@@ -125,7 +125,7 @@ def _sum_of_taps(history, document, kernel):
     if history.shape[1] == taps and (document is None or taps > FEW):
         # A single step, as in decoding.
         if document is not None:
-            history = ops.where((document == document[:, -1:])[..., None], history, 0)
+            history = ops.where(ops.expand_dims(document == document[:, -1:], -1), history, 0)
         return ops.sum(history * kernel, axis=1, keepdims=True)
     if taps > FEW:
         if 0 in history.shape or history.shape[1] == taps - 1:
@@ -137,7 +137,7 @@ def _sum_of_taps(history, document, kernel):
         past = slice(tap, tap - taps + 1)
         seen = history[:, past]
         if document is not None:
-            seen = ops.where((document[:, past] == document[:, taps - 1 :])[..., None], seen, 0)
+            seen = ops.where(ops.expand_dims(document[:, past] == document[:, taps - 1 :], -1), seen, 0)
         outputs = outputs + scale_channels(seen, kernel[tap])
     return outputs
 
@@ -150,4 +150,4 @@ def _newest(history, document, steps):
 
     if document is None:
         return take(history)
-    return ops.where((take(document) == document[:, -1:])[..., None], take(history), 0)
+    return ops.where(ops.expand_dims(take(document) == document[:, -1:], -1), take(history), 0)

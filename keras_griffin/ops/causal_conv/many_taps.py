@@ -16,7 +16,7 @@ from keras_griffin.ops.chunked.toeplitz import (
     product_of_halves,
     within_blocks,
 )
-from keras_griffin.ops.shared.padding import padded_steps
+from keras_griffin.ops.shared.padding import first_steps, padded_steps
 from keras_griffin.shapes import Tensor
 
 
@@ -41,8 +41,8 @@ def _segment(history, taps, marks):
     width = taps.shape[1]
     length = steps - (width - 1)
     size = min(width, power_of_two(length)) if isinstance(length, int) else width
-    padding = (size - length % size) % size
-    blocks, earlier = (length + padding) // size, width // size
+    blocks, earlier = -(-length // size), width // size
+    padding = blocks * size - length
 
     def cut(x):
         """Blocks `(D, B, W / S + T / S, S)`: the earlier ones, then the outputs' own."""
@@ -72,7 +72,7 @@ def _segment(history, taps, marks):
             of_both = ops.reshape(document[0, :, 1:earlier], (batch_size, width - size)), readers
         sums = sums + product_of_halves(between, taps[:, 1:], size, of_both)
     sums = ops.reshape(sums, (channels, batch_size, blocks * size))
-    return ops.transpose(sums, (1, 2, 0))[:, :length]
+    return first_steps(ops.transpose(sums, (1, 2, 0)), length)
 
 
 def _from_the_block_before(sums, x, taps, document, readers):

@@ -21,7 +21,7 @@ STRONGEST = -1e4
 
 def chunk_length(length: int | None) -> int:
     """The steps of a chunk, a power of two: fewer for a short sequence."""
-    return LONGEST if length is None else min(LONGEST, 1 << max(length - 1, 0).bit_length())
+    return min(LONGEST, 1 << max(length - 1, 0).bit_length()) if isinstance(length, int) else LONGEST
 
 
 def in_chunks(x: Tensor, size: int) -> Tensor:

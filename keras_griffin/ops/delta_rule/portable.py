@@ -16,6 +16,7 @@ from keras_griffin.ops.chunked.contained import contained
 from keras_griffin.ops.chunked.halves import STRONGEST, at_least, chunk_length, decays, in_chunks, sums
 from keras_griffin.ops.chunked.loop import over_chunks
 from keras_griffin.ops.recurrence import prefix
+from keras_griffin.ops.shared.padding import first_steps
 
 supports = prefix.supports
 
@@ -58,7 +59,7 @@ def _scan(query, key, value, log_decay, rates, initial_state, reset):
     outputs = since_start * (query @ states) + (query @ ops.swapaxes(key, -1, -2) * between) @ changes
     count, rows, *_, width = ops.shape(outputs)
     outputs = ops.reshape(ops.transpose(outputs, (1, 0, 4, 2, 3, 5)), (rows, count * size, num_heads, width))
-    return outputs[:, :length], ops.reshape(last, shape)
+    return first_steps(outputs, length), ops.reshape(last, shape)
 
 
 def _chunk(state, decay, keys, of_values, of_memory):

@@ -20,6 +20,7 @@ from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.ops.recurrence import prefix
 from keras_griffin.ops.recurrence.numbers import components_of, number_of
 from keras_griffin.ops.rotary_embedding import Rotation, rotated
+from keras_griffin.ops.shared.padding import first_steps
 
 supports = prefix.supports
 
@@ -62,7 +63,7 @@ def _attend(query, key, value, log_decay, angles, initial_state, reset):
     outputs = scores @ value + read
     rows, count, *_, channels = ops.shape(outputs)
     outputs = ops.reshape(ops.transpose(outputs, (0, 1, 4, 2, 3, 5)), (rows, count * size, num_heads, channels))
-    return outputs[:, :length], final_state
+    return first_steps(outputs, length), final_state
 
 
 def _carried(entering, decay, start, angles):

@@ -80,11 +80,13 @@ def _before(arrays, distance, filler, reverse):
 def _before_in_a_loop(arrays, distance, filler, reverse):
     """Like `_before`, if T and `distance` are known only when the model runs."""
     length = ops.shape(arrays[0])[1]
-    steps = ops.arange(length, dtype="int32")[:, None]
-    known = (length - 1 - steps if reverse else steps) >= distance
-    moved = [ops.roll(x, -distance if reverse else distance, axis=1) for x in arrays]
+    steps = ops.arange(length, dtype="int32")
+    steps = steps + distance if reverse else steps - distance
+    known = ops.logical_and(steps >= 0, steps < length)[:, None]
+    # Taken step by step, since LiteRT can't roll.
+    steps = ops.clip(steps, 0, length - 1)
     fillers = (filler, 0.0)[: len(arrays)]
-    return tuple(ops.where(known, x, value) for x, value in zip(moved, fillers, strict=True))
+    return tuple(ops.where(known, ops.take(x, steps, axis=1), y) for x, y in zip(arrays, fillers, strict=True))
 
 
 def _most_rounds(length):

@@ -36,6 +36,7 @@ SCAN = ScanOp(
         Implementation("torch_loop", backend="torch"),
         Implementation("torch_exported", backend="torch", exported=True),
         Implementation("tensorflow_loop", backend="tensorflow"),
+        Implementation("tensorflow_exported", backend="tensorflow", exported=True),
         Implementation("numpy_loop", backend="numpy"),
         Implementation("portable"),
         Implementation("reference", automatic=(), needs_values=True),

@@ -11,6 +11,7 @@ from typing import Protocol
 from keras import ops
 
 from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
+from keras_griffin.ops.shared.padding import first_steps
 from keras_griffin.shapes import Tensor
 
 
@@ -156,4 +157,4 @@ def _written(array, t, row):
 
 def _like(array, padded):
     """As many steps as an array has, in its dtype."""
-    return ops.cast(padded[:, : ops.shape(array)[1]], array.dtype)
+    return ops.cast(first_steps(padded, ops.shape(array)[1]), array.dtype)

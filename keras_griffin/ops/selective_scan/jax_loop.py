@@ -11,6 +11,9 @@ from keras_griffin.ops.selective_scan.in_place import InPlace
 from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs, with_mask_applied
 from keras_griffin.shapes import Tensor
 
+#: The steps of a chunk, if T is free.
+CHUNK = 32
+
 
 def supports(facts) -> str | None:
     """Everything on JAX."""
@@ -28,6 +31,9 @@ def selective_scan(
 def chunks_of(array):
     """About sqrt(T) steps, and a divisor of T if there is one: padding copies every sequence."""
     length = array.shape[1]
+    if not isinstance(length, int):
+        # In exported programs it is free.
+        return -(-length // CHUNK), CHUNK
     root = math.isqrt(length)
     divisors = [steps for steps in range((root + 1) // 2, 2 * root + 1) if length % steps == 0]
     chunks = math.ceil(length / min(divisors, key=lambda steps: abs(steps - root), default=root))
@@ -42,7 +48,9 @@ def at(array, place, axis):
 def padded(array, length):
     """A copy, where the length differs."""
     beyond = length - array.shape[1]
-    return jnp.pad(array, [(0, 0), (0, beyond), *[(0, 0)] * (array.ndim - 2)]) if beyond else array
+    if isinstance(beyond, int) and not beyond:
+        return array
+    return jnp.pad(array, [(0, 0), (0, beyond), *[(0, 0)] * (array.ndim - 2)])
 
 
 def stacked(array, count):

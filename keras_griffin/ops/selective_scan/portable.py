@@ -26,8 +26,8 @@ def selective_scan(
     entering = sizes * inputs
 
     def one(outputs, rate, b, c, start, sizes, entering):
-        states, final_state = linear_scan(ops.exp(sizes * rate), entering * b[..., None], start, reset=reset)
-        return outputs + states * c[..., None], final_state
+        states, final_state = linear_scan(ops.exp(sizes * rate), entering * ops.expand_dims(b, -1), start, reset=reset)
+        return outputs + states * ops.expand_dims(c, -1), final_state
 
     # PyTorch's transforms can't follow PyTorch's way to repeat.
     once = not backends.has_gradients() or backends.active().is_transformed()

@@ -122,7 +122,7 @@ def softmax_attention(query, key, value, whole_key, visible, with_log_sum=False)
     query = ops.reshape(query, (rows, blocks, block, num_key_heads, group, channels))
     query = ops.transpose(query, (0, 3, 1, 2, 4, 5))
     key, value = ops.transpose(key, (0, 3, 1, 2, 4)), ops.transpose(value, (0, 3, 1, 2, 4))
-    bias = ops.where(visible, ops.zeros((), precise), _HIDDEN)[:, None, :, :, None, :]
+    bias = ops.expand_dims(ops.where(visible, ops.zeros((), precise), _HIDDEN), (1, 4))
     if keras.distribution.distribution() is None:
         # Not Keras's `matmul`, which computes float64 in float32 on PyTorch.
         logits = ops.reshape(query, (*grouped, channels)) @ ops.swapaxes(key, -1, -2)
@@ -141,7 +141,7 @@ def softmax_attention(query, key, value, whole_key, visible, with_log_sum=False)
         return ops.reshape(heads, (rows, blocks, block, num_heads, *rest))
 
     log_sum = joined(ops.logsumexp(logits, axis=-1)) if with_log_sum else None
-    lost = ops.any(ops.logical_and(visible, ops.logical_not(whole_key)[:, :, None, :]), axis=-1)
+    lost = ops.any(ops.logical_and(visible, ops.expand_dims(ops.logical_not(whole_key), 2)), axis=-1)
     return Attended(joined(outputs, channels), ops.logical_not(lost), log_sum)
 
 

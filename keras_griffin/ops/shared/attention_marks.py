@@ -108,12 +108,12 @@ def finite_only(query, key, value):
 
 def masked(x, keep):
     """`x (B, T, N, H)` where `keep (B, T)` is True, and zero elsewhere."""
-    return ops.where(keep[..., None, None], x, 0)
+    return ops.where(ops.expand_dims(keep, (2, 3)), x, 0)
 
 
 def nan_unless(outputs, whole):
     """Outputs `(B, T, N, H)` where `whole (B, T)` is True, and NaN elsewhere."""
-    return ops.where(whole[..., None, None], outputs, float("nan"))
+    return ops.where(ops.expand_dims(whole, (2, 3)), outputs, float("nan"))
 
 
 def _is_finite(x):

@@ -53,7 +53,7 @@ def _in_one_block(query, key, value, whole_key, segment_ids, mask, window, with_
     distance = ops.expand_dims(place[:, own], 2) - ops.expand_dims(place, 1)
     visible = ops.logical_and(distance >= 0, distance < window)
     if mask is not None:
-        visible = ops.logical_and(visible, mask[:, None, :])
+        visible = ops.logical_and(visible, ops.expand_dims(mask, 1))
     if segment_ids is not None:
         same = ops.expand_dims(segment_ids[:, own], 2) == ops.expand_dims(segment_ids, 1)
         visible = ops.logical_and(visible, same)
@@ -84,7 +84,7 @@ def _in_blocks(query, key, value, whole_key, segment_ids, mask, window, with_log
     distance = reach + ops.arange(block)[:, None] - ops.arange(reach + block)
     visible = ops.logical_and(distance >= 0, distance < window)
     present = ops.ones((1, span), "bool") if mask is None else mask
-    visible = ops.logical_and(visible, reached(present)[:, :, None, :])
+    visible = ops.logical_and(visible, ops.expand_dims(reached(present), 2))
     if segment_ids is not None:
         same = own(segment_ids[:, span - length :])[..., None] == reached(segment_ids)[:, :, None, :]
         visible = ops.logical_and(visible, same)

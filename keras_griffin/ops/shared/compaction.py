@@ -17,10 +17,10 @@ def on_real_steps(
     if mask is None:
         return function(inputs, reset, None)
     sources, places = real_steps_first(mask)
-    inputs = take_steps(ops.where(mask[..., None], inputs, 0), sources)
+    inputs = take_steps(ops.where(ops.expand_dims(mask, -1), inputs, 0), sources)
     reset = None if reset is None else take_steps(ops.logical_and(reset, mask), sources)
     outputs, final = function(inputs, reset, ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True))
-    return ops.where(mask[..., None], take_steps(outputs, places), 0), final
+    return ops.where(ops.expand_dims(mask, -1), take_steps(outputs, places), 0), final
 
 
 def real_steps_first(mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,5 +58,5 @@ def take_steps(x: Tensor, sources: Tensor) -> Tensor:
         # Some backends reject an empty array, or give it a wrong shape.
         return ops.zeros((batch_size, ops.shape(sources)[1], *rest), x.dtype)
     # Whole rows of one matrix: on every backend this is faster, forward and backward, than a gather along an axis.
-    first_rows = ops.arange(batch_size, dtype="int32")[:, None] * length
+    first_rows = ops.expand_dims(ops.arange(batch_size, dtype="int32"), 1) * length
     return ops.take(ops.reshape(x, (batch_size * length, *rest)), first_rows + sources, axis=0)

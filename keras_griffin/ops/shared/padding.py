@@ -1,8 +1,18 @@
 """Padding along time."""
 
+import keras
 from keras import ops
 
 from keras_griffin.shapes import Tensor
+
+
+def first_steps(x: Tensor, length) -> Tensor:
+    """The first steps of `x (B, S, ...)`, `length` of them, which is at most S."""
+    if keras.backend.backend() != "jax" or isinstance(length, int):
+        return x[:, :length]
+    # In exported programs it is free, and JAX can't tell whether such a slice is so long.
+    rows, _, *rest = ops.shape(x)
+    return ops.slice(x, [0] * len(x.shape), (rows, length, *rest))
 
 
 def padded_steps(x: Tensor, before: int = 0, after: int = 0, filler: float = 0) -> Tensor:

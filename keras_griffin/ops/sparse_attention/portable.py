@@ -100,7 +100,7 @@ def _joined(near, far):
     """The outputs of both parts together: each weighs as much as the sum of its weights."""
     # Not Keras's `maximum`, which is of float32 on PyTorch.
     largest = ops.stop_gradient(ops.where(near.log_sum > far.log_sum, near.log_sum, far.log_sum))
-    weights = [ops.exp(part.log_sum - largest)[..., None] for part in (near, far)]
+    weights = [ops.expand_dims(ops.exp(part.log_sum - largest), -1) for part in (near, far)]
     precise = keras.backend.standardize_dtype(largest.dtype)
     both = sum(weight * ops.cast(part.outputs, precise) for weight, part in zip(weights, (near, far), strict=True))
     return ops.cast(both / (weights[0] + weights[1]), near.outputs.dtype)

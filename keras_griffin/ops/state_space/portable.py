@@ -9,7 +9,7 @@ from keras import ops
 from keras_griffin.ops.chunked.toeplitz import LONGEST_AT_ONCE, at_once, power_of_two, within_blocks
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.shared.compaction import on_real_steps, take_steps
-from keras_griffin.ops.shared.padding import padded_steps
+from keras_griffin.ops.shared.padding import first_steps, padded_steps
 from keras_griffin.ops.state_space.inputs import System
 from keras_griffin.shapes import Tensor
 
@@ -34,8 +34,8 @@ def _in_chunks(system, initial_state, inputs, reset, real):
     """The outputs, and the state after the first `real (B, 1)` steps of each row, all if None."""
     batch_size, length, width = ops.shape(inputs)
     size = min(CHUNK, power_of_two(length)) if isinstance(length, int) else CHUNK
-    numbers, padding = system.input_weights.shape[1], (size - length % size) % size
-    chunks = (length + padding) // size
+    numbers, chunks = system.input_weights.shape[1], -(-length // size)
+    padding = chunks * size - length
     padded = padded_steps(inputs, after=padding)
 
     # Channels first: the products are theirs.
@@ -62,12 +62,12 @@ def _in_chunks(system, initial_state, inputs, reset, real):
     read = read if reset is None else ops.where(document == rows, read, 0.0)
     within = (at_once if size <= LONGEST_AT_ONCE else within_blocks)(x, kernel, document)
     outputs = ops.reshape(within + read, (width, batch_size, -1))
-    outputs = ops.transpose(outputs, (1, 2, 0))[:, :length]
+    outputs = first_steps(ops.transpose(outputs, (1, 2, 0)), length)
     if real is None and isinstance(length, int) and not padding:
         return outputs, states[:, -1]
 
     # The last real step is within a chunk, or the first after one: the state before it goes on by its own steps.
-    real = ops.full((batch_size, 1), length, "int32") if real is None else real
+    real = ops.zeros((batch_size, 1), "int32") + length if real is None else real
     index = real // size
     state = take_steps(states, index)[:, 0]
     window = real - size + ops.arange(size, dtype="int32")
@@ -75,7 +75,7 @@ def _in_chunks(system, initial_state, inputs, reset, real):
     window = ops.maximum(window, 0)
     if reset is not None:
         steps = ops.reshape(steps, (batch_size, -1))
-        last = steps[:, -1:]
+        last = ops.expand_dims(steps[:, -1], 1)
         state = ops.where((take_steps(before, index) == last)[..., None], state, 0.0)
         is_seen = ops.logical_and(is_seen, take_steps(steps, window) == last)
     newest = ops.where(is_seen[..., None], take_steps(padded, window), 0.0)

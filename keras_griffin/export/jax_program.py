@@ -1,0 +1,34 @@
+"""StableHLO, by `jax.export`."""
+
+from pathlib import Path
+
+import jax
+from jax import export
+
+from keras_griffin.export.program import Program
+
+#: Where the program runs; kernels of a device's own are left out.
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def write_stablehlo(program: Program, path: Path, facts: dict) -> None:
+    """Write a file for `jax.export.deserialize`, whose `call` takes the inputs in order and returns a dict.
+
+    The weights are constants of the program.
+    """
+    scope = export.SymbolicScope()
+    specs = [
+        jax.ShapeDtypeStruct(export.symbolic_shape(", ".join(map(_size, port.shape)), scope=scope), port.dtype)
+        for port in program.ports
+    ]
+
+    def step(*tensors):
+        return dict(zip(program.results, program.function(*tensors), strict=True))
+
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        path.write_bytes(export.export(jax.jit(step), platforms=PLATFORMS)(*specs).serialize())
+
+
+def _size(size):
+    """A size in JAX's notation, in which a word is at least 1; no keys are past at first."""
+    return "past - 1" if size == "past" else str(size)

@@ -1,0 +1,109 @@
+"""SavedModels as TensorFlow loads them, and `.tflite` files in LiteRT's interpreter."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("TensorFlow writes them", allow_module_level=True)
+
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+from keras_griffin.export import export
+from keras_griffin.models import Griffin, GriffinConfig, SequenceEncoder
+from tests.export import comparison
+from tests.export.comparison import MODELS, assert_same_numbers
+
+WHATS = [("step", None), ("chunk", 7), ("sequence", None)]
+
+
+def saved_model(path):
+    """A call of the signature for TensorFlow Serving."""
+    call = tf.saved_model.load(path).signatures["serving_default"]
+
+    def run(feeds):
+        found = call(**{name: tf.constant(x) for name, x in feeds.items()})
+        return {name: x.numpy() for name, x in found.items()}
+
+    return run
+
+
+def tflite(path):
+    """A call of the only signature."""
+    call = Interpreter(str(path)).get_signature_runner()
+    return lambda feeds: call(**feeds)
+
+
+@pytest.mark.parametrize("what, chunk", WHATS)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_saved_model_does_what_the_model_does(tmp_path, name, what, chunk):
+    model = MODELS[name]()
+    export(model, tmp_path / "served", what=what, chunk=chunk)
+    assert_same_numbers(saved_model(tmp_path / "served"), model, what, chunk)
+
+
+@pytest.mark.parametrize(
+    "name, what, chunk",
+    [
+        ("language_model", "step", None),
+        ("encoder", "step", None),
+        ("unit", "chunk", 7),
+        ("unit", "sequence", None),
+        pytest.param("language_model", "chunk", 7, marks=pytest.mark.slow),
+        pytest.param("language_model", "sequence", None, marks=pytest.mark.slow),
+        pytest.param("encoder", "chunk", 7, marks=pytest.mark.slow),
+        pytest.param("encoder", "sequence", None, marks=pytest.mark.slow),
+    ],
+)
+def test_a_tflite_file_does_what_the_model_does(tmp_path, name, what, chunk):
+    model = MODELS[name]()
+    export(model, tmp_path / "a.tflite", what=what, chunk=chunk)
+    assert_same_numbers(tflite(tmp_path / "a.tflite"), model, what, chunk)
+
+
+@pytest.mark.parametrize("read, file", [(saved_model, "served"), (tflite, "a.tflite")])
+def test_a_state_grows(tmp_path, monkeypatch, read, file):
+    monkeypatch.setattr(comparison, "STEPS", 12)
+    model = Griffin(GriffinConfig(32, 16, 1, num_heads=2, block_pattern=("global_mqa",)))
+    export(model, tmp_path / file)
+    assert_same_numbers(read(tmp_path / file), model, "step")
+
+
+def test_a_saved_model_needs_no_xla(tmp_path):
+    """TensorFlow Serving compiles nothing for a CPU unless it is told to."""
+    inputs = keras.Input((None, 3))
+    model = keras.Model(inputs, SequenceEncoder(8, 2, block_pattern=("recurrent", "mamba", "min_lstm"))(inputs))
+    export(model, tmp_path / "served", what="sequence")
+    served = tf.saved_model.load(tmp_path / "served").signatures["serving_default"]
+    assert not compiled(served)
+    assert_same_numbers(saved_model(tmp_path / "served"), model, "sequence")
+    assert compiled(tf.function(model).get_concrete_function(tf.TensorSpec((None, None, 3))))
+
+
+def compiled(function):
+    """The functions within one that XLA must compile."""
+    library = function.graph.as_graph_def().library.function
+    return [each.signature.name for each in library if each.attr["_XlaMustCompile"].b]
+
+
+def test_the_names_of_a_saved_model_are_those_of_its_json(tmp_path):
+    export(MODELS["unit"](), tmp_path / "served")
+    facts = json.loads((tmp_path / "served.json").read_text("utf-8"))
+    loader = tf.compat.v1.saved_model
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        signature = loader.load(session, ["serve"], str(tmp_path / "served")).signature_def["serving_default"]
+    inputs = [port["name"] for port in facts["inputs"]] + [state["past"] for state in facts["state"]]
+    assert set(signature.inputs) == {*inputs} == {"inputs", "reset", "past.0.recurrent"}
+    outputs = facts["outputs"] + [state["present"] for state in facts["state"]]
+    assert set(signature.outputs) == {*outputs} and "present.0.recurrent" in outputs
+
+
+def test_serve_takes_the_inputs_in_order(tmp_path):
+    model = MODELS["encoder"]()
+    export(model, tmp_path / "served", what="sequence")
+    rows = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
+    loaded = tf.saved_model.load(tmp_path / "served")
+    np.testing.assert_allclose(loaded.serve(rows)["forecast"], model(rows), atol=1e-5, rtol=0)
