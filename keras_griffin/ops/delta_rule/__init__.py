@@ -41,6 +41,7 @@ SCAN = ScanOp(
     "query btgh, key btgh, value btnp, log_decay? btn, rates btn | bnhp -> value",
     [
         Implementation("portable"),
+        Implementation("torch_exported", backend="torch", exported=True),
         Implementation("reference", automatic=(), needs_values=True),
     ],
     one_step=_one_step,

