@@ -35,7 +35,18 @@ def exported(program: Program) -> torch.export.ExportedProgram:
     shapes = [{axis: free[size] for axis, size in enumerate(port.shape) if size in free} for port in program.ports]
     module = _Module(program).eval()
     with torch.no_grad():
-        return torch.export.export(module, examples, dynamic_shapes=(tuple(shapes),), strict=False)
+        found = torch.export.export(module, examples, dynamic_shapes=(tuple(shapes),), strict=False)
+    _drop_squeezes(found.graph)
+    return found
+
+
+def _drop_squeezes(graph: torch.fx.Graph) -> None:
+    """Drop those of axes that are not of size 1, as in Keras's `take`: ONNX's exporter would write them."""
+    for node in graph.find_nodes(op="call_function", target=torch.ops.aten.squeeze.dim):
+        source = node.args[0]
+        if node.meta["val"].ndim == source.meta["val"].ndim:
+            node.replace_all_uses_with(source)
+            graph.erase_node(node)
 
 
 def write_pt2(program: Program, path: Path, facts: dict) -> None:
