@@ -5,6 +5,6 @@ from keras_griffin.ops.recurrence import prefix
 
 def supports(facts) -> str | None:
     """Everything but float64 on NumPy, where Keras computes in float32, and unknown lengths in exported programs."""
-    if facts.is_exported and facts.shape is not None and facts.shape[1] is None:
+    if facts.is_exported and (facts.shape is None or facts.shape[1] is None):
         return "exports chunks of a known length alone"
     return prefix.supports(facts)
