@@ -58,9 +58,20 @@ def write_onnx(program: Program, path: Path, facts: dict) -> None:
     """A file for ONNX's runtimes, with the facts as metadata `keras_griffin`."""
     names = {"input_names": [port.name for port in program.ports], "output_names": list(program.results)}
     with _quiet():
-        written = torch.onnx.export(exported(program), dynamo=True, verbose=False, **names)
+        table = {torch.ops.aten.sort.stable: _sorted}
+        options = {"dynamo": True, "verbose": False, "custom_translation_table": table}
+        written = torch.onnx.export(exported(program), **names, **options)
         written.model.metadata_props["keras_griffin"] = json.dumps(facts)
         written.save(path)
+
+
+def _sorted(x, stable: bool | None = None, dim: int = -1, descending: bool = False):
+    """What `aten.sort.stable` is in ONNX, of which its exporter knows nothing: equal numbers keep their order too."""
+    from onnxscript import opset20 as op
+
+    axis = dim % len(x.shape)
+    size = op.Shape(x, start=axis, end=axis + 1)
+    return op.TopK(x, size, axis=axis, largest=int(descending), sorted=1)
 
 
 @contextlib.contextmanager

@@ -51,8 +51,9 @@ def _permutation(late):
 def at_latest(marks: Tensor, values: Tensor) -> Tensor:
     """For each step the value, `(B, T)`, of the latest step that is True in `marks (B, T)`; 0 before the first."""
     count = ops.cumsum(ops.cast(marks, "int32"), axis=1)
-    steps = ops.take_along_axis(real_steps_first(marks)[0], ops.maximum(count - 1, 0), axis=1)
-    return ops.where(count > 0, ops.take_along_axis(values, steps, axis=1), 0)
+    # PyTorch can't export Keras's `take_along_axis` of a free size.
+    steps = take_steps(real_steps_first(marks)[0], ops.maximum(count - 1, 0))
+    return ops.where(count > 0, take_steps(values, steps), 0)
 
 
 def take_steps(x: Tensor, sources: Tensor) -> Tensor:
