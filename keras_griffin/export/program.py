@@ -5,7 +5,7 @@ Any Keras model around temporal layers is one. A step or a chunk has each layer'
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -67,13 +67,13 @@ def program_of(model: keras.Model, what: str, chunk: int | None = None) -> Progr
     outputs = tuple(_output_names(model))
     if what == "sequence":
         ports = tuple(Port(name, _shape(tensor, "time"), _dtype(tensor)) for name, tensor in named)
-        return Program(what, lambda *tensors: _flat(model(_packed(model, tensors))), model, ports, outputs)
+        return Program(what, lambda *tensors: _flat(model(packed(model, tensors))), model, ports, outputs)
     ports = tuple(Port(name, _shape(tensor, chunk), _dtype(tensor)) for name, tensor in named)
     start = _first_states(model, ports)
     past = tuple(_past(start))
     given = {port.name for port in ports}
     extra = () if RESET in given else (Port(RESET, ("batch",), "bool"),)
-    timed = [_is_timed(tensor) for _, tensor in named]
+    timed = [is_timed(tensor) for _, tensor in named]
 
     def function(*tensors):
         inputs, rest = tensors[: len(ports)], tensors[len(ports) :]
@@ -83,11 +83,11 @@ def program_of(model: keras.Model, what: str, chunk: int | None = None) -> Progr
         else:
             leaves = list(rest)
         if chunk is None:
-            inputs = [ops.expand_dims(x, 1) if is_timed else x for x, is_timed in zip(inputs, timed, strict=True)]
+            inputs = [ops.expand_dims(x, 1) if has_time else x for x, has_time in zip(inputs, timed, strict=True)]
         with streamed(Stream(keras.tree.pack_sequence_as(start, leaves))) as stream:
-            results = _flat(model(_packed(model, inputs)))
+            results = _flat(model(packed(model, inputs)))
         if chunk is None:
-            results = [x[:, 0] if _is_timed(y) else x for x, y in zip(results, model.outputs, strict=True)]
+            results = [x[:, 0] if is_timed(y) else x for x, y in zip(results, model.outputs, strict=True)]
         return *results, *keras.tree.flatten(stream.after)
 
     return Program(what, function, model, ports + extra, outputs, past)
@@ -97,9 +97,10 @@ def _first_states(model, ports):
     """The initial states of the model's temporal layers, for one row, in the order of their calls."""
     sizes = {"batch": 1}
     inputs = [np.zeros([sizes.get(size, size) for size in port.shape], port.dtype) for port in ports]
-    inputs = [x[:, None] if _is_timed(y) and len(x.shape) < len(y.shape) else x for x, y in zip(inputs, model.inputs)]
+    pairs = zip(inputs, model.inputs, strict=True)
+    inputs = [x[:, None] if is_timed(y) and len(x.shape) < len(y.shape) else x for x, y in pairs]
     with streamed(Stream()) as stream:
-        model(_packed(model, [ops.convert_to_tensor(x) for x in inputs]))
+        model(packed(model, [ops.convert_to_tensor(x) for x in inputs]))
     return [layer.initial_state(1) for layer in stream.layers]
 
 
@@ -139,7 +140,8 @@ def _only(array: np.ndarray) -> Any:
     return number
 
 
-def _packed(model, tensors):
+def packed(model: keras.Model, tensors: Iterable[Tensor]) -> Any:
+    """Tensors as the model takes them."""
     return keras.tree.pack_sequence_as(model._inputs_struct, list(tensors))
 
 
@@ -162,15 +164,15 @@ def _distinct(names):
     return [name if names.count(name) == 1 else f"{name}.{i}" for i, name in enumerate(names)]
 
 
-def _is_timed(tensor):
-    """Whether an input has an axis of time: the second, of unknown size."""
+def is_timed(tensor: keras.KerasTensor) -> bool:
+    """Whether an input or output has an axis of time: the second, of unknown size."""
     return len(tensor.shape) > 1 and tensor.shape[1] is None
 
 
 def _shape(tensor, length):
     """The sizes of an input; without its axis of time if the length is None."""
     _, *others = tensor.shape
-    if _is_timed(tensor):
+    if is_timed(tensor):
         others = others[1:] if length is None else [length, *others[1:]]
     return ("batch", *others)
 

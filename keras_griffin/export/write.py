@@ -4,14 +4,15 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
-import numpy as np
 
 import keras_griffin
 from keras_griffin.checks import COUNT, checked
+from keras_griffin.export.check import check_stream
 from keras_griffin.export.other_backend import export_on
 from keras_griffin.export.program import Program, program_of
 from keras_griffin.files.atomic import atomic_file, atomic_folder
@@ -20,6 +21,8 @@ from keras_griffin.names import did_you_mean
 from keras_griffin.ops.shared.arguments import dtype_of
 
 WHATS = ("step", "chunk", "sequence")
+#: The bytes of weights in a file that holds at most 2 GiB, as protocol buffers and flat buffers do.
+LARGEST = 1_900_000_000
 #: What a SavedModel's folder may contain when it is replaced.
 SAVED_MODEL = ("saved_model.pb", "fingerprint.pb", "variables", "assets")
 
@@ -33,13 +36,15 @@ class Format(NamedTuple):
     function: str
     #: The packages that it needs beside the backend; the extra `export` installs them.
     packages: tuple[str, ...] = ()
+    #: Of the weights; None for any.
+    most_bytes: int | None = None
 
 
 FORMATS = {
-    "onnx": Format(".onnx", "torch", "torch_program", "write_onnx", ("onnx", "onnxscript")),
+    "onnx": Format(".onnx", "torch", "torch_program", "write_onnx", ("onnx", "onnxscript"), LARGEST),
     "pt2": Format(".pt2", "torch", "torch_program", "write_pt2"),
     "saved_model": Format("", "tensorflow", "tensorflow_program", "write_saved_model"),
-    "tflite": Format(".tflite", "tensorflow", "tensorflow_program", "write_tflite"),
+    "tflite": Format(".tflite", "tensorflow", "tensorflow_program", "write_tflite", (), LARGEST),
     "stablehlo": Format(".stablehlo", "jax", "jax_program", "write_stablehlo"),
 }
 
@@ -90,6 +95,11 @@ def export(
     if chunk is not None:
         checked("export", COUNT, chunk=chunk)
     model = _whole(model)
+    if chosen.most_bytes is not None and 4 * model.count_params() > chosen.most_bytes:
+        raise ValueError(
+            f"export: a {chosen.suffix} file holds at most {chosen.most_bytes} bytes of weights. "
+            f"Got {4 * model.count_params()}; .pt2, .stablehlo and SavedModel hold more."
+        )
     _check_packages(chosen)
     path = Path(path)
     _check_tokenizer(model, path.parent)
@@ -98,7 +108,7 @@ def export(
         return
     program = program_of(model, what, chunk)
     if what != "sequence":
-        _check_stream(program, model, chunk or 1)
+        check_stream(program)
     facts = describe(program, chunk)
     write = getattr(importlib.import_module(f"keras_griffin.export.{chosen.module}"), chosen.function)
     with atomic_folder(path, SAVED_MODEL, function_name="export") if not chosen.suffix else atomic_file(path) as aside:
@@ -141,15 +151,15 @@ def describe(program: Program, chunk: int | None) -> dict:
 
 def _first_line(error):
     """The first line of an error that says something; Keras wraps it in calls and arguments."""
-    lines = (line.strip("\x1b[1m \x1b[0m") for line in str(error).splitlines())
+    lines = (re.sub(r"\x1b\[\d*m", "", line).strip() for line in str(error).splitlines())
     return next((line for line in lines if line and not line.startswith("Exception encountered")), "no reason")
 
 
 def _format(path, name):
     """The format of that name, or of the path's suffix."""
     if name is not None and name not in FORMATS:
-        names = f"{', '.join(FORMATS)}"
-        raise ValueError(f"export: format must be one of {names}. Got {name!r}{did_you_mean(str(name), FORMATS)}")
+        received = f"{name!r}{did_you_mean(str(name), FORMATS)}"
+        raise ValueError(f"export: format must be one of {', '.join(FORMATS)}. Got {received}")
     suffix = Path(path).suffix
     chosen = FORMATS[name] if name else next((each for each in FORMATS.values() if each.suffix == suffix), None)
     if not os.fspath(path) or chosen is None:
@@ -201,50 +211,3 @@ def _check_tokenizer(model, folder):
                 f"export: the folder must have no other tokenizer, since the model's is saved beside it. "
                 f"Got {str(folder / name)!r}, which differs."
             )
-
-
-def _check_stream(program, model, size):
-    """Refuse a model whose steps do not give what its whole row gives."""
-    steps = 3 * size
-    generator = np.random.default_rng(0)
-    rows = [_drawn(generator, tensor, steps) for tensor in model.inputs]
-    state = program.arguments({"batch": 1, "past": 0})[len(program.inputs) :]
-    own = len(model.inputs)
-    found = []
-    for step in range(0, steps, size):
-        pieces = [_piece(x, tensor, step, size, program.what) for x, tensor in zip(rows, model.inputs, strict=True)]
-        marks = [np.zeros(1, "bool")] * (len(program.inputs) - own)
-        results = program.function(*map(keras.ops.convert_to_tensor, [*pieces, *marks, *state]))
-        found.append([keras.ops.convert_to_numpy(x) for x in results[: len(program.outputs)]])
-        state = results[len(program.outputs) :]
-    whole = keras.tree.flatten(model(keras.tree.pack_sequence_as(model._inputs_struct, rows)))
-    for number, (outputs, tensor) in enumerate(zip(whole, model.outputs, strict=True)):
-        wanted = keras.ops.convert_to_numpy(outputs)
-        parts = [part[number] for part in found]
-        if len(tensor.shape) > 1 and tensor.shape[1] is None:
-            join = np.stack if program.what == "step" else np.concatenate
-            got = join(parts, axis=1)
-        else:
-            got = parts[-1]
-        if got.shape != wanted.shape or not np.allclose(got, wanted, rtol=1e-3, atol=1e-3, equal_nan=True):
-            raise ValueError(
-                f"export: a {program.what} must give what the whole row gives, so no layer but the temporal ones of "
-                f"keras_griffin may read other steps; what='sequence' exports such a model. "
-                f"Got other numbers in {program.outputs[number]!r}."
-            )
-
-
-def _drawn(generator, tensor, steps):
-    """A row of an input."""
-    shape = [1, *(steps if size is None else size for size in tensor.shape[1:])]
-    dtype = keras.backend.standardize_dtype(tensor.dtype)
-    if "float" in dtype:
-        return generator.normal(size=shape).astype(dtype)
-    return np.zeros(shape, dtype) if dtype == "bool" else generator.integers(0, 2, shape).astype(dtype)
-
-
-def _piece(row, tensor, step, size, what):
-    """The part of a row that a step or a chunk takes."""
-    if len(tensor.shape) < 2 or tensor.shape[1] is not None:
-        return row
-    return row[:, step] if what == "step" else row[:, step : step + size]

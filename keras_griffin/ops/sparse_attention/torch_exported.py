@@ -1,4 +1,4 @@
-"""In programs that PyTorch exports: all pairs of queries and keys at once, since columns of a free length can't be cut."""
+"""In programs that PyTorch exports: all queries and keys at once, since a free length can't be cut into columns."""
 
 from keras import ops
 
