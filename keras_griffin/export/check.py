@@ -6,14 +6,13 @@ import numpy as np
 from keras_griffin.export.program import Program, is_timed, packed
 
 
-def check_stream(program: Program) -> None:
-    """Refuse a model of which a row of three calls differs from the whole row.
+def check_stream(program: Program, size: int) -> None:
+    """Refuse a model of which a row of three calls, of `size` steps, differs from the whole row.
 
     Raises:
         ValueError: an output differs.
     """
     model, is_step = program.model, program.what == "step"
-    size = 1 if is_step else next(port.shape[1] for port, x in zip(program.inputs, model.inputs) if is_timed(x))
     generator = np.random.default_rng(0)
     rows = [_drawn(generator, tensor, 3 * size) for tensor in model.inputs]
     state = program.arguments({"batch": 1, "past": 0})[len(program.inputs) :]
@@ -32,7 +31,8 @@ def check_stream(program: Program) -> None:
         if got.shape != wanted.shape or not np.allclose(got, wanted, rtol=1e-3, atol=1e-3, equal_nan=True):
             raise ValueError(
                 f"export: a {program.what} must give what the whole row gives, so no layer but the temporal ones of "
-                f"keras_griffin may read other steps; what='sequence' exports such a model. Got other numbers in {name!r}."
+                f"keras_griffin may read other steps; what='sequence' exports such a model. "
+                f"Got other numbers in {name!r}."
             )
 
 

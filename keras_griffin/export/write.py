@@ -108,7 +108,7 @@ def export(
         return
     program = program_of(model, what, chunk)
     if what != "sequence":
-        check_stream(program)
+        check_stream(program, chunk or 1)
     facts = describe(program, chunk)
     write = getattr(importlib.import_module(f"keras_griffin.export.{chosen.module}"), chosen.function)
     with atomic_folder(path, SAVED_MODEL, function_name="export") if not chosen.suffix else atomic_file(path) as aside:
