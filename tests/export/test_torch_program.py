@@ -21,6 +21,7 @@ from keras_griffin.export.write import _whole  # noqa: E402
 from keras_griffin.layers import UNITS  # noqa: E402
 from keras_griffin.mixers import mixer_names  # noqa: E402
 from keras_griffin.models import Griffin, GriffinConfig, SequenceEncoder  # noqa: E402
+from tests.export import comparison  # noqa: E402
 from tests.export.comparison import assert_same_numbers  # noqa: E402
 
 # PyTorch's own.
@@ -38,13 +39,13 @@ def without_trace():
     logger.propagate = True
 
 
-def mixers():
-    """All mixers beside one another, each with an output of its own."""
+def mixers(part):
+    """A quarter of the mixers beside one another, each with an output of its own."""
     inputs = keras.Input((None, 4), name="inputs")
     sizes = {"num_layers": 1, "mlp_width": 4, "num_heads": 2, "window": 5}
     encoders = (
         SequenceEncoder(8, block_pattern=(name,), mixer_options={name: OPTIONS.get(name, {})}, name=name, **sizes)
-        for name in mixer_names()
+        for name in sorted(mixer_names())[part::4]
     )
     return keras.Model(inputs, [encoder(inputs) for encoder in encoders])
 
@@ -65,15 +66,17 @@ def written(model, path, **options):
 
 WHATS = [
     {"what": "step"},
-    pytest.param({"what": "chunk", "chunk": 6}, marks=pytest.mark.slow),
+    pytest.param({"what": "chunk", "chunk": 3}, marks=pytest.mark.slow),
     pytest.param({"what": "sequence"}, marks=pytest.mark.slow),
 ]
 
 
 @pytest.mark.parametrize("options", WHATS, ids=lambda options: options["what"])
-@pytest.mark.parametrize("kind", [mixers, units])
-def test_every_row(kind, options, tmp_path):
-    model = kind()
+@pytest.mark.parametrize("part", [*range(4), "units"])
+def test_every_mixer_and_unit(part, options, tmp_path, monkeypatch):
+    # A whole row of a state space is a product of chunks, whose float32 differs from that of steps by 1e-5.
+    monkeypatch.setattr(comparison, "TOLERANCE", 3e-5)
+    model = units() if part == "units" else mixers(part)
     assert_same_numbers(written(model, tmp_path / "m.onnx", **options), model, **options)
 
 

@@ -51,5 +51,7 @@ def test_a_stream_is_of_its_block_and_thread_alone():
 
 @pytest.mark.parametrize("options", [{"go_backwards": True}, {"return_state": True}])
 def test_layers_that_are_no_streams_say_so(options):
+    layer = RGLRU(**options)
+    layer.build(SAMPLES.shape)
     with streamed(Stream()), pytest.raises(ValueError, match="^RGLRU: go_backwards and return_state must be False"):
-        RGLRU(**options)(SAMPLES)
+        layer(SAMPLES)
