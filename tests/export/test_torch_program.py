@@ -27,6 +27,8 @@ from tests.export.comparison import assert_same_numbers  # noqa: E402
 # PyTorch's own.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
+#: OpenVINO would compute in bfloat16 where the processor can.
+PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
 OPTIONS = {"sparse_mqa": {"stride": 4}, "hyena": {"max_length": 20}}
 
 
@@ -108,7 +110,7 @@ def test_an_encoder_of_both_directions_has_one_scan_for_each(pool, masked, layer
     assert_same_numbers(written(model, path, what="sequence"), _whole(model), "sequence")
     assert nodes_of(path)["Scan"] == 2 and not nodes_of(path)["Loop"]
     samples = np.random.default_rng(0).normal(size=(2, 9, 3)).astype("float32")
-    (found,) = openvino.compile_model(openvino.Core().read_model(path), "CPU")(samples).values()
+    (found,) = openvino.compile_model(openvino.Core().read_model(path), "CPU", PRECISE)(samples).values()
     np.testing.assert_allclose(found, keras.ops.convert_to_numpy(model(samples)), atol=1e-5)
 
 
@@ -126,7 +128,7 @@ def test_a_step_of_griffin_in_openvino_has_no_loop(tmp_path):
     export(model, path)
     assert not nodes_of(path)["Scan"] + nodes_of(path)["Loop"]
     assert json.loads(onnx.load(path).metadata_props[0].value)["what"] == "step"
-    compiled = openvino.compile_model(openvino.Core().read_model(path), "CPU")
+    compiled = openvino.compile_model(openvino.Core().read_model(path), "CPU", PRECISE)
 
     def run(feeds):
         found = compiled(feeds)
