@@ -23,7 +23,7 @@ def check_stream(program: Program, size: int) -> None:
         pieces = [row[:, part] if is_timed(x) else row for row, x in zip(rows, model.inputs, strict=True)]
         results = program.function(*map(keras.ops.convert_to_tensor, [*pieces, *marks, *state]))
         found.append([keras.ops.convert_to_numpy(x) for x in results[: len(program.outputs)]])
-        state = results[len(program.outputs) :]
+        state = list(results[len(program.outputs) :])
     join = np.stack if is_step else np.concatenate
     whole = keras.tree.flatten(model(packed(model, rows)))
     for name, wanted, x, parts in zip(program.outputs, whole, model.outputs, zip(*found, strict=True), strict=True):

@@ -74,7 +74,7 @@ WHATS = [
 
 
 @pytest.mark.parametrize("options", WHATS, ids=lambda options: options["what"])
-@pytest.mark.parametrize("part", [*range(4), "units"])
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.slow) for part in (1, 2, 3)), "units"])
 def test_every_mixer_and_unit(part, options, tmp_path, monkeypatch):
     # A whole row of a state space is a product of chunks, whose float32 differs from that of steps by 1e-5.
     monkeypatch.setattr(comparison, "TOLERANCE", 3e-5)
