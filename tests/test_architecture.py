@@ -34,7 +34,7 @@ LEVELS = {folder: level for level, folders in enumerate(LADDER) for folder in fo
 #: Where files named after a backend may import it.
 WITH_BACKENDS = ("backends", "ops", "generation", "models", "conversion", "training", "distribution", "export")
 #: Packages beside Keras, NumPy and the backends that a function may import when it is called, each named by an extra.
-OPTIONAL = {"huggingface_hub", "jax_triton", "matplotlib", "orbax", "sentencepiece", "tokenizers"}
+OPTIONAL = {"huggingface_hub", "jax_triton", "matplotlib", "onnxscript", "orbax", "sentencepiece", "tokenizers"}
 #: What every file may import. Keras itself needs ml_dtypes, and NumPy has no bfloat16 without it.
 NEEDED = {"keras", "ml_dtypes", "numpy", "safetensors"}
 #: Attributes that not all objects of Keras, of the backends, of packages around tokenizers and of Python have.

@@ -7,6 +7,7 @@ from jax import export
 
 from keras_griffin.export.program import Program
 
+FAILURES = (jax.errors.InconclusiveDimensionOperation,)
 #: Where the program runs; kernels of a device's own are left out.
 PLATFORMS = ("cpu", "cuda", "tpu")
 

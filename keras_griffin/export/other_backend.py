@@ -1,7 +1,4 @@
-"""An export on another backend than the active one, in a process of its own.
-
-KERAS_BACKEND=torch python -m keras_griffin.export.other_backend MODEL.keras PATH '{"what": "step", ...}'
-"""
+"""An export on another backend than the active one, in a process of its own."""
 
 import json
 import os
@@ -18,7 +15,7 @@ def export_on(backend: str, model: keras.Model, path: Path, options: dict) -> No
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.keras"
         model.save(file)
-        command = [sys.executable, "-m", __name__, str(file), str(path), json.dumps(options)]
+        command = [sys.executable, "-m", "keras_griffin.export", str(file), str(path), json.dumps(options)]
         environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         run = subprocess.run(command, env=environment, capture_output=True, text=True)
     if run.returncode:
@@ -27,17 +24,3 @@ def export_on(backend: str, model: keras.Model, path: Path, options: dict) -> No
         if colon and kind == "ValueError":
             raise ValueError(sentence)
         raise RuntimeError(f"export: the process with {backend} must succeed. Got {said[-1]}")
-
-
-def main(arguments: list[str]) -> None:
-    """Export one file."""
-    import keras_griffin
-    from keras_griffin.export import export
-
-    assert keras_griffin.models
-    file, path, options = arguments
-    export(keras.saving.load_model(file, compile=False), path, **json.loads(options))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -5,9 +5,9 @@ Any Keras model around temporal layers is one. A step or a chunk has each layer'
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -16,6 +16,7 @@ from keras import ops
 from keras_griffin.generation.capacity import walk
 from keras_griffin.layers.base.stream import Stream, streamed
 from keras_griffin.models import LanguageModel
+from keras_griffin.models.sequence_encoder import SequenceEncoderState
 from keras_griffin.shapes import State, Tensor
 
 #: What the field calls parts of a state; others have their own names.
@@ -67,13 +68,13 @@ def program_of(model: keras.Model, what: str, chunk: int | None = None) -> Progr
     outputs = tuple(_output_names(model))
     if what == "sequence":
         ports = tuple(Port(name, _shape(tensor, "time"), _dtype(tensor)) for name, tensor in named)
-        return Program(what, lambda *tensors: _flat(model(_packed(model, tensors))), model, ports, outputs)
+        return Program(what, lambda *tensors: _flat(model(packed(model, tensors))), model, ports, outputs)
     ports = tuple(Port(name, _shape(tensor, chunk), _dtype(tensor)) for name, tensor in named)
     start = _first_states(model)
     past = tuple(_past(start))
     given = {port.name for port in ports}
     extra = () if RESET in given else (Port(RESET, ("batch",), "bool"),)
-    timed = [_is_timed(tensor) for _, tensor in named]
+    timed = [is_timed(tensor) for _, tensor in named]
 
     def function(*tensors):
         inputs, rest = tensors[: len(ports)], tensors[len(ports) :]
@@ -83,11 +84,11 @@ def program_of(model: keras.Model, what: str, chunk: int | None = None) -> Progr
         else:
             leaves = list(rest)
         if chunk is None:
-            inputs = [ops.expand_dims(x, 1) if is_timed else x for x, is_timed in zip(inputs, timed, strict=True)]
+            inputs = [ops.expand_dims(x, 1) if has_time else x for x, has_time in zip(inputs, timed, strict=True)]
         with streamed(Stream(keras.tree.pack_sequence_as(start, leaves))) as stream:
-            results = _flat(model(_packed(model, inputs)))
+            results = _flat(model(packed(model, inputs)))
         if chunk is None:
-            results = [x[:, 0] if _is_timed(y) else x for x, y in zip(results, model.outputs, strict=True)]
+            results = [x[:, 0] if is_timed(y) else x for x, y in zip(results, model.outputs, strict=True)]
         return *results, *keras.tree.flatten(stream.after)
 
     return Program(what, function, model, ports + extra, outputs, past)
@@ -98,7 +99,7 @@ def _first_states(model):
     shapes = [(1, *_shape(tensor, 1)[1:]) for tensor in model.inputs]
     rows = [ops.zeros(shape, _dtype(tensor)) for shape, tensor in zip(shapes, model.inputs, strict=True)]
     with streamed(Stream()) as stream:
-        model(_packed(model, rows))
+        model(packed(model, rows))
     return [layer.initial_state(1) for layer in stream.layers]
 
 
@@ -106,7 +107,7 @@ def _past(states: list[State]) -> Iterator[Port]:
     """The inputs of the states: `past.{i}.{name}` for layer or block i."""
     number = -1
     for state in states:
-        for block in getattr(state, "blocks", (state,)):
+        for block in state.blocks if isinstance(state, SequenceEncoderState) else (state,):
             number += 1
             leaves = list(walk(block))
             short = [NAMES.get(path[-1], path[-1]) for path, _, _ in leaves]
@@ -132,7 +133,8 @@ def _only(array: np.ndarray) -> float | int | bool:
     return number.item()
 
 
-def _packed(model, tensors):
+def packed(model: keras.Model, tensors: Iterable[Tensor]) -> Any:
+    """Tensors as the model takes them."""
     return keras.tree.pack_sequence_as(model.input, list(tensors))
 
 
@@ -155,15 +157,15 @@ def _distinct(names):
     return [name if names.count(name) == 1 else f"{name}.{i}" for i, name in enumerate(names)]
 
 
-def _is_timed(tensor):
-    """Whether an input has an axis of time: the second, of unknown size."""
+def is_timed(tensor: keras.KerasTensor) -> bool:
+    """Whether an input or output has an axis of time: the second, of unknown size."""
     return len(tensor.shape) > 1 and tensor.shape[1] is None
 
 
 def _shape(tensor, length):
     """The sizes of an input; without its axis of time if the length is None."""
     _, *others = tensor.shape
-    if _is_timed(tensor):
+    if is_timed(tensor):
         others = others[1:] if length is None else [length, *others[1:]]
     return ("batch", *others)
 

@@ -5,10 +5,12 @@ import logging
 from pathlib import Path
 
 import tensorflow as tf
+from tensorflow.lite.python.convert import ConverterError
 
 from keras_griffin.backends.tensorflow_backend import exporting
 from keras_griffin.export.program import Program
 
+FAILURES = (tf.errors.OpError, ConverterError)
 #: That of TensorFlow Serving.
 SIGNATURE = "serving_default"
 

@@ -34,5 +34,5 @@ def taps_of(
 def states_before(states: Tensor, start: Tensor, reset: Tensor | None, nothing: float = 0.0) -> Tensor:
     """The state before each step, from those after, `(B, T, D)`, and the first, `(B, D)`; `nothing` before a reset."""
     start = state_before(states, ops.cast(ops.expand_dims(start, 1), states.dtype))
-    before = start if states.shape[1] == 1 else ops.concatenate([start, states[:, :-1]], axis=1)
+    before = start if states.shape[1] == 1 else ops.concatenate([start, states], axis=1)[:, :-1]
     return before if reset is None else ops.where(ops.expand_dims(reset, -1), nothing, before)

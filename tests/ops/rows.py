@@ -33,7 +33,12 @@ def serves(op: Op, row: Implementation, shape, dtype) -> bool:
 
 
 def is_interpreted(row: Implementation) -> bool:
-    """Whether this process can interpret it. Triton's interpreter, chosen on import, has a process of its own."""
+    """Whether this process can interpret it, or call it as if in an exported program.
+
+    Triton's interpreter, chosen on import, has a process of its own.
+    """
+    if row.exported:
+        return row.backend == BACKEND
     kernels_of_triton = os.environ.get("TRITON_INTERPRET") == "1"
     return row.interpreted and row.backend == BACKEND and row.name.endswith("_triton") == kernels_of_triton
 
@@ -53,8 +58,11 @@ def _kernel(row: Implementation):
 
 
 def pretend(patch, op: Op, row: Implementation):
-    """Let the choice of a kernel see the device that the row is for."""
+    """Let the choice of a kernel see the device, or the exported program, that the row is for."""
     backend = importlib.import_module(f"keras_griffin.backends.{BACKEND}_backend")
+    if row.exported:
+        patch.setattr(backend, "is_exported", lambda: True)
+        return
     patch.setattr(backend, "device_kind", lambda: row.automatic[0])
     if row.name == "torch_flex":
         patch.setattr(_kernel(row), "_DEVICES", ("cpu",))
@@ -63,7 +71,12 @@ def pretend(patch, op: Op, row: Implementation):
 def interpret(patch, op: Op, row: Implementation):
     """Let an interpreter run the row: Pallas's, in memory that is NaN until it is written; PyTorch's without Triton."""
     pretend(patch, op, row)
-    if row.name == "torch_flex":
+    if row.exported:
+        from keras_griffin.ops.recurrence import torch_exported
+
+        # PyTorch would compile the node for each call.
+        patch.setattr(torch_exported, "scan_node", _scan_node)
+    elif row.name == "torch_flex":
         import torch.nn.attention.flex_attention as flex
 
         module = _kernel(row)
@@ -83,3 +96,15 @@ def interpret(patch, op: Op, row: Implementation):
         patch.setattr(pallas, "pallas_call", functools.partial(pallas.pallas_call, interpret=True))
         # Compiling what stands for the kernel takes longer than running it.
         patch.setattr(jax_pallas_tpu_blocks, "UNROLL", 1)
+
+
+def _scan_node(body, start, sequences, dim):
+    """PyTorch's `scan` as its documentation has it: a loop over the first axis."""
+    import torch
+
+    assert dim == 0
+    state, found = start, []
+    for numbers in zip(*sequences, strict=True):
+        state, results = body(state, list(numbers))
+        found.append(results)
+    return state, [torch.stack(parts) for parts in zip(*found, strict=True)]

@@ -145,8 +145,9 @@ class RecurrentUnit(Declared):
     def outputs_of_stream(self, outputs: Tensor) -> Tensor:
         """All, or the last."""
         if self.go_backwards or self.return_state:
-            options = "go_backwards and return_state"
-            raise ValueError(f"{type(self).__name__}: {options} must be False, for the layer is a stream. Got one.")
+            raise ValueError(
+                f"{type(self).__name__}: go_backwards and return_state must be False in a stream. Got one."
+            )
         return outputs if self.return_sequences else outputs[:, -1]
 
     def _checked_state(self, inputs, initial_state) -> State | None:
@@ -193,8 +194,7 @@ class RecurrentUnit(Declared):
         """The shapes of the outputs and of each part of the state."""
         batch_size, length, width = inputs_shape
         steps = (batch_size, length) if self.return_sequences else (batch_size,)
-        state = [(batch_size, *part.shape) for part in self.state_specs(width).values()]
-        return [(*steps, self.units or width), *state]
+        return [(*steps, self.units or width), *((batch_size, *x.shape) for x in self.state_specs(width).values())]
 
     def compute_mask(self, inputs, previous_mask=None):
         """The inputs' mask for a sequence of outputs, also with `go_backwards`, as in Keras; otherwise None."""

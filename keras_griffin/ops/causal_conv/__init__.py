@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.ops.causal_conv.many_taps import sum_of_many_taps
 from keras_griffin.ops.scale_channels import scale_channels
 from keras_griffin.ops.shared.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
@@ -128,6 +129,9 @@ def _sum_of_taps(history, document, kernel):
             history = ops.where(ops.expand_dims(document == document[:, -1:], -1), history, 0)
         return ops.sum(history * kernel, axis=1, keepdims=True)
     if taps > FEW:
+        if document is None and backends.active().is_exported():
+            # One node of the program.
+            return ops.depthwise_conv(history, kernel[..., None], data_format="channels_last")
         if 0 in history.shape or history.shape[1] == taps - 1:
             return history[:, taps - 1 :] * kernel[:1]
         return sum_of_many_taps(history, document, kernel)

@@ -40,6 +40,7 @@ SCAN = ScanOp(
     __name__,
     "query btgh, key btgh, value btnp, log_decay? btn, rates btn | bnhp -> value",
     [
+        Implementation("torch_exported", backend="torch", exported=True),
         Implementation("portable"),
         Implementation("reference", automatic=(), needs_values=True),
     ],

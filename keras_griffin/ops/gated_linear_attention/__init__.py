@@ -34,7 +34,11 @@ SCAN = ScanOp(
     "gated_linear_attention",
     __name__,
     "query btgh, key btgh, value btnp, log_decay btnx, angles? btgr | bnhp -> value",
-    [Implementation("portable"), Implementation("reference", automatic=(), needs_values=True)],
+    [
+        Implementation("torch_exported", backend="torch", exported=True),
+        Implementation("portable"),
+        Implementation("reference", automatic=(), needs_values=True),
+    ],
     one_step=_one_step,
     node="GatedLinearAttention",
 )

@@ -9,12 +9,19 @@ import torch
 from torch import Tensor
 from torch._higher_order_ops.scan import scan as scan_node
 
+from keras_griffin.ops.recurrence.marks import Marks, forgetting
 from keras_griffin.ops.recurrence.numbers import Components, Semiring
+from keras_griffin.ops.recurrence.scan_op import ScanOp
 
 
 def supports(facts) -> str | None:
     """Everything; only exported programs choose it."""
     return None
+
+
+def supports_free_lengths(facts) -> str | None:
+    """Lengths that are free; products of chunks serve the others."""
+    return None if facts.shape is not None and facts.shape[1] is None else "serves free lengths alone"
 
 
 def over_steps(
@@ -24,7 +31,7 @@ def over_steps(
 
     Returns:
         (last, results): the state after the last step, and the results of all, `(n, ...)`; both are tuples, as those of
-        `step`, which closes over no tensor.
+        `step`.
     """
 
     def body(state, numbers):
@@ -34,6 +41,49 @@ def over_steps(
 
     last, results = scan_node(body, [x.contiguous() for x in start], [x.contiguous() for x in sequences], dim=0)
     return tuple(last), tuple(results)
+
+
+def over_marked_steps(
+    step: Callable, start: Tensor, sequences: Sequence[Tensor], marks: Marks, nothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Outputs `(B, T, ...)` and last state of `outputs, state = step(state, *numbers)` for sequences `(B, T, ...)`."""
+    marked = [mark[..., 0] for mark in (forgetting(marks), marks.mask) if mark is not None]
+
+    def marked_step(state, *numbers):
+        (before,), numbers, flags = state, numbers[: len(sequences)], [*numbers[len(sequences) :]]
+        past = before if marks.reset is None else _chosen(flags.pop(0), nothing, before)
+        outputs, after = step(past, *numbers)
+        if marks.mask is not None:
+            (mask,) = flags
+            outputs, after = _chosen(mask, outputs, 0.0), _chosen(mask, after, before)
+        return (after,), (outputs,)
+
+    (last,), (outputs,) = over_steps(marked_step, (start,), [time_first(x) for x in (*sequences, *marked)])
+    return time_first(outputs, back=True), last
+
+
+def of_one_step(op: ScanOp) -> Callable:
+    """An implementation of a scan by its one step, again and again."""
+
+    def implementation(*arguments):
+        *sequences, start, marks = arguments
+        given = [x is not None for x in sequences]
+
+        def step(state, *numbers):
+            left = iter(numbers)
+            sequences = (next(left)[:, None] if is_given else None for is_given in given)
+            outputs, state = op.one_step(*sequences, state, Marks(None, None))
+            return outputs[:, 0], state
+
+        return over_marked_steps(step, start, [x for x in sequences if x is not None], marks)
+
+    return implementation
+
+
+def _chosen(mark, x, other):
+    """By row. Not by `keras.ops`, which would make a tensor of a number, and the node can't hold one."""
+    like = x if isinstance(x, Tensor) else other
+    return torch.where(mark.reshape(-1, *[1] * (like.ndim - 1)), x, other)
 
 
 def scan(

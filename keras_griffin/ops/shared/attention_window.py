@@ -6,6 +6,7 @@ memory O(T (W + Q)), forward and backward. If there are few keys, all queries fo
 
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.ops.shared.attention import Attended, softmax_attention
 from keras_griffin.ops.shared.padding import padded_steps
 
@@ -23,7 +24,10 @@ def _reach(window):
 
 def are_few(num_keys, window) -> bool:
     """Whether all queries form one block, in which masked keys may be anywhere."""
-    return isinstance(num_keys, int) and num_keys <= _reach(window) + _block_length(window)
+    if isinstance(num_keys, int):
+        return num_keys <= _reach(window) + _block_length(window)
+    # PyTorch, whose free sizes are no None, can't export a free number of blocks.
+    return num_keys is not None and backends.active().is_exported()
 
 
 def attention_in_window(query, key, value, whole_key, segment_ids, mask, window, with_log_sum=False) -> Attended:

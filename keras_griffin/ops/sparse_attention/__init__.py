@@ -36,7 +36,11 @@ def _lost_keys(lost, keys, segment_ids, mask, *, stride, pattern, summary_steps)
 ATTENTION = AttentionOp(
     "sparse_attention",
     __name__,
-    [Implementation("portable"), Implementation("reference", automatic=(), needs_values=True)],
+    [
+        Implementation("torch_exported", backend="torch", exported=True),
+        Implementation("portable"),
+        Implementation("reference", automatic=(), needs_values=True),
+    ],
     lost_keys=_lost_keys,
     node="SparseAttention",
 )

@@ -36,8 +36,12 @@ SCAN = ScanOp(
     "state_space",
     __name__,
     "inputs btd, input_weights dn, output_weights dn, rates? dn, transition? dnn | bdn -> inputs",
-    # The reference serves float64 on NumPy.
-    [Implementation("portable"), Implementation("reference", automatic=("cpu",), needs_values=True)],
+    [
+        Implementation("torch_exported", backend="torch", exported=True),
+        Implementation("portable"),
+        # It serves float64 on NumPy.
+        Implementation("reference", automatic=("cpu",), needs_values=True),
+    ],
     one_step=_one_step,
     node="StateSpace",
     pack=_pack,

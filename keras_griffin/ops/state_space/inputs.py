@@ -1,5 +1,6 @@
 """The systems of `state_space`, diagonal and dense: what a chunk of steps needs of one, and how it carries states."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from keras import ops
@@ -33,6 +34,11 @@ class DiagonalSystem(NamedTuple):
         b = ops.expand_dims(self.input_weights, -1)
         writing = _turned(b, self.powers(float(size - 1) - steps), 1)
         return _chunk(self, reading, ops.swapaxes(writing, 1, 2))
+
+    def multiplied(self) -> Callable[[Tensor], Tensor]:
+        """The function A h of `h (B, D, N)`."""
+        powers = [part[..., 0] for part in self.powers(ops.ones(1, self.rates.dtype))]
+        return lambda states: _turned(states, powers, 2)
 
     def carried(self, states: Tensor, steps: Tensor, most: int) -> Tensor:
         """A^steps h for `states (B, D, N)` and `steps (B, 1)` int32, below `most`."""
@@ -83,6 +89,11 @@ class DenseSystem(NamedTuple):
             writing = ops.concatenate([writing + writing @ ops.swapaxes(power, 1, 2), writing], axis=1)
             power = _doubled(power)
         return _chunk(self, ops.swapaxes(reading, 1, 2), writing)
+
+    def multiplied(self) -> Callable[[Tensor], Tensor]:
+        """The function A h of `h (B, D, N)`."""
+        excess = self._excess(1)
+        return lambda states: states + _applied(excess, states)
 
     def carried(self, states: Tensor, steps: Tensor, most: int) -> Tensor:
         """A^steps h for `states (B, D, N)` and `steps (B, 1)` int32, below `most`, a power of two."""

@@ -7,6 +7,7 @@ and a state for each chunk.
 from keras import ops
 
 from keras_griffin.ops.chunked.toeplitz import LONGEST_AT_ONCE, at_once, power_of_two, within_blocks
+from keras_griffin.ops.recurrence import prefix
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.shared.compaction import on_real_steps, take_steps
 from keras_griffin.ops.shared.padding import first_steps, padded_steps
@@ -17,9 +18,7 @@ from keras_griffin.shapes import Tensor
 CHUNK = 64
 
 
-def supports(facts) -> str | None:
-    """Everything but float64 on NumPy, where Keras computes in float32."""
-    return "computes in float32" if (facts.backend, facts.dtype) == ("numpy", "float64") else None
+supports = prefix.supports
 
 
 def state_space(inputs: Tensor, system: System, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,172 @@
+"""ONNX and `.pt2` files of every mixer and unit, read by onnxruntime, OpenVINO and PyTorch, against the layers."""
+
+import collections
+import json
+import logging
+
+import keras
+import numpy as np
+import pytest
+
+if keras.backend.backend() != "torch":
+    pytest.skip("these programs are PyTorch's", allow_module_level=True)
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+import torch  # noqa: E402
+
+from keras_griffin.export import export  # noqa: E402
+from keras_griffin.export.write import _whole  # noqa: E402
+from keras_griffin.layers import UNITS  # noqa: E402
+from keras_griffin.mixers import mixer_names  # noqa: E402
+from keras_griffin.models import Griffin, GriffinConfig, SequenceEncoder  # noqa: E402
+from tests.export import comparison  # noqa: E402
+from tests.export.comparison import assert_same_numbers  # noqa: E402
+
+# PyTorch's own.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+
+#: OpenVINO would compute in bfloat16 where the processor can.
+PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
+OPTIONS = {"sparse_mqa": {"stride": 4}, "hyena": {"max_length": 20}}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def without_trace():
+    """PyTorch's trace, of which pytest would keep every line."""
+    logger = logging.getLogger("torch.__trace")
+    logger.propagate = False
+    yield
+    logger.propagate = True
+
+
+def mixers(part):
+    """A quarter of the mixers beside one another, each with an output of its own."""
+    inputs = keras.Input((None, 4), name="inputs")
+    sizes = {"num_layers": 1, "mlp_width": 4, "num_heads": 2, "window": 5}
+    encoders = (
+        SequenceEncoder(8, block_pattern=(name,), mixer_options={name: OPTIONS.get(name, {})}, name=name, **sizes)
+        for name in sorted(mixer_names())[part::4]
+    )
+    return keras.Model(inputs, [encoder(inputs) for encoder in encoders])
+
+
+def units():
+    """All units beside one another."""
+    inputs = keras.Input((None, 4), name="inputs")
+    return keras.Model(inputs, [unit(return_sequences=True, name=name)(inputs) for name, unit in UNITS.items()])
+
+
+def written(model, path, **options):
+    """A call of the ONNX file, by names."""
+    export(model, path, **options)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [result.name for result in session.get_outputs()]
+    return lambda feeds: dict(zip(names, session.run(None, feeds), strict=True))
+
+
+WHATS = [
+    {"what": "step"},
+    pytest.param({"what": "chunk", "chunk": 3}, marks=pytest.mark.slow),
+    pytest.param({"what": "sequence"}, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("options", WHATS, ids=lambda options: options["what"])
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.slow) for part in (1, 2, 3)), "units"])
+def test_every_mixer_and_unit(part, options, tmp_path, monkeypatch):
+    # A whole row of a state space is a product of chunks, whose float32 differs from that of steps by 1e-5.
+    monkeypatch.setattr(comparison, "TOLERANCE", 3e-5)
+    model = units() if part == "units" else mixers(part)
+    assert_same_numbers(written(model, tmp_path / "m.onnx", **options), model, **options)
+
+
+def encoder(pool, masked, layers=keras.Model):
+    """A bidirectional encoder, functional or Sequential."""
+    stack = [keras.layers.Masking()] * masked + [SequenceEncoder(8, 1, pool=pool, bidirectional=True)]
+    if layers is keras.Sequential:
+        return keras.Sequential([keras.Input((None, 3), name="samples"), *stack])
+    x = inputs = keras.Input((None, 3), name="samples")
+    for layer in stack:
+        x = layer(x)
+    return keras.Model(inputs, x)
+
+
+def nodes_of(path):
+    """How many nodes of each kind the graph of an ONNX file has."""
+    return collections.Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+ENCODERS = [("mean", True, keras.Sequential), ("last", True, keras.Model), ("max", False, keras.Model)]
+
+
+@pytest.mark.parametrize(
+    ("pool", "masked", "layers"), ENCODERS[:1] + [pytest.param(*x, marks=pytest.mark.slow) for x in ENCODERS[1:]]
+)
+def test_an_encoder_of_both_directions_has_one_scan_for_each(pool, masked, layers, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    model, path = encoder(pool, masked, layers), tmp_path / "m.onnx"
+    assert_same_numbers(written(model, path, what="sequence"), _whole(model), "sequence")
+    assert nodes_of(path)["Scan"] == 2 and not nodes_of(path)["Loop"]
+    samples = np.random.default_rng(0).normal(size=(2, 9, 3)).astype("float32")
+    (found,) = openvino.compile_model(openvino.Core().read_model(path), "CPU", PRECISE)(samples).values()
+    np.testing.assert_allclose(found, keras.ops.convert_to_numpy(model(samples)), atol=1e-5)
+
+
+def test_a_selective_scan_is_one_node(tmp_path):
+    inputs = keras.Input((None, 4), name="inputs")
+    export(
+        keras.Model(inputs, UNITS["selective_ssm"](return_sequences=True)(inputs)), tmp_path / "m.onnx", what="sequence"
+    )
+    assert nodes_of(tmp_path / "m.onnx")["Scan"] == 1
+
+
+def test_a_step_of_griffin_in_openvino_has_no_loop(tmp_path):
+    openvino = pytest.importorskip("openvino")
+    model, path = Griffin(GriffinConfig(32, 16, 3, 2, mlp_width=4, window=5)), tmp_path / "m.onnx"
+    export(model, path)
+    assert not nodes_of(path)["Scan"] + nodes_of(path)["Loop"]
+    assert json.loads(onnx.load(path).metadata_props[0].value)["what"] == "step"
+    compiled = openvino.compile_model(openvino.Core().read_model(path), "CPU", PRECISE)
+
+    def run(feeds):
+        found = compiled(feeds)
+        return {next(iter(result.names)): found[result] for result in compiled.outputs}
+
+    assert_same_numbers(run, model, "step")
+
+
+def test_a_pt2_file(tmp_path):
+    model, path = encoder("last", False), tmp_path / "m.pt2"
+    export(model, path, what="sequence")
+    facts = {"metadata.json": ""}
+    program = torch.export.load(path, extra_files=facts).module()
+    (name,) = json.loads(facts["metadata.json"])["outputs"]
+
+    def run(feeds):
+        return {name: program(*map(torch.from_numpy, feeds.values()))[0].numpy(force=True)}
+
+    assert_same_numbers(run, model, "sequence")
+
+
+def test_kerass_own_export_of_any_batch_and_time(tmp_path):
+    model, path = encoder("mean", False), tmp_path / "m.pt2"
+    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("time")}
+    model.export(path, format="torch", dynamic_shapes=(free,), verbose=False)
+    program = torch.export.load(path).module()
+    for shape in ((1, 2, 3), (3, 40, 3)):
+        samples = np.random.default_rng(0).normal(size=shape).astype("float32")
+        found = program(torch.from_numpy(samples))
+        found = found[0] if isinstance(found, list | tuple) else found
+        np.testing.assert_allclose(found.numpy(force=True), keras.ops.convert_to_numpy(model(samples)), atol=1e-5)
+
+
+def test_sorted_steps_keep_their_order(tmp_path):
+    """PyTorch's exporter has no stable sort."""
+    inputs = keras.Input((None,), name="numbers", dtype="int32")
+    model = keras.Model(inputs, keras.layers.Lambda(lambda x: keras.ops.argsort(x, axis=1))(inputs))
+    run = written(model, tmp_path / "m.onnx", what="sequence")
+    numbers = np.array([[3, 1, 3, 0, 1]], "int32")
+    (found,) = run({"numbers": numbers}).values()
+    np.testing.assert_array_equal(found, np.argsort(numbers, axis=1, kind="stable"))
