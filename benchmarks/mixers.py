@@ -6,11 +6,16 @@ In float32 with random weights, width 1024 (retention: 512, as the other package
 training step is forward and backward for a batch of 2 rows of 1,024 tokens, with the gradients for inputs and weights;
 one token continues a state, for one row. Ours is compiled on JAX and TensorFlow, and one token runs as in `generate`,
 which PyTorch replays; theirs is PyTorch's, whatever the backend, by the only path without a GPU. Retention's is
-yet-another-retnet's parallel form, and its recurrent form for one token; the others are transformers'.
+yet-another-retnet's parallel form, and its recurrent form for one token; gateloop-transformer has none for one token.
+flash-linear-attention's layers need a GPU, so its two rows compare the recurrence alone with the functions that it
+judges its kernels by: 8 heads of 64 channels. Its package and xlstm's are never imported, only files of them.
 """
 
 import argparse
+import importlib
 import importlib.util
+import sys
+import types
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,7 +25,8 @@ from timing import BACKEND, least_seconds
 
 from keras_griffin import backends
 from keras_griffin.generation.compilers.compile import prepared
-from keras_griffin.mixers import GatedDeltaNet, Mamba2, Retention
+from keras_griffin.mixers import MLSTM, GatedDeltaNet, GateLoop, Mamba2, Retention
+from keras_griffin.ops import gated_linear_attention
 
 ROWS, LENGTH = 2, 1024
 
@@ -76,8 +82,8 @@ def gradient_of(loss):
     return lambda *tensors: backends.active().value_and_gradient(loss, tensors)[1]
 
 
-def theirs(module, width, whole, one):
-    """The same of a module of PyTorch's: `whole(inputs)` are the outputs, `one(token)` continues a state."""
+def theirs(module, width, whole, one=None):
+    """The same of a module of PyTorch's: `whole(inputs)` are the outputs, `one(token)` continues a state, if it can."""
     import torch
 
     inputs, token = (torch.from_numpy(draw(*shape, width)) for shape in ((ROWS, LENGTH), (1, 1)))
@@ -87,7 +93,7 @@ def theirs(module, width, whole, one):
         return torch.autograd.grad(whole(inputs).square().sum(), [inputs, *module.parameters()])
 
     with torch.no_grad():
-        one_token = least_seconds(one, token)
+        one_token = one and least_seconds(one, token)
     return least_seconds(step), one_token
 
 
@@ -143,21 +149,91 @@ def of_retnet(width):
     return theirs(module, width, lambda x: module(x, x, x)[0], one)
 
 
-class Row(NamedTuple):
-    """A mixer of ours, and how its peer is measured."""
+def of_gate_loop(width):
+    """gateloop-transformer's layer, with a head for each channel, as ours."""
+    from gateloop_transformer.gateloop_transformer import GateLoopedAttention
 
-    make: Callable
-    width: int
+    module = GateLoopedAttention(width, checkpoint_gate_looped_attn=False)
+    return theirs(module, width, module)
+
+
+def of_xlstm(width):
+    """xlstm's layer, without its package's imports."""
+    import torch
+
+    package = types.ModuleType("xlstm")
+    package.__path__ = importlib.util.find_spec("xlstm").submodule_search_locations
+    sys.modules["xlstm"] = package
+    layer = importlib.import_module("xlstm.blocks.mlstm.layer")
+    module = layer.mLSTMLayer(layer.mLSTMLayerConfig(embedding_dim=width, context_length=LENGTH))
+    with torch.no_grad():
+        _, state = module.step(torch.from_numpy(draw(1, 1, width)))
+    return theirs(module, width, module, lambda token: module.step(token, **state))
+
+
+HEADS, CHANNELS = 8, 64
+
+
+def of_heads(has_decay):
+    """Queries, keys, values and, with decays, their logarithms for each channel."""
+    shape = ROWS, LENGTH, HEADS, CHANNELS
+    arrays = [draw(ROWS, LENGTH, HEADS * CHANNELS).reshape(shape) for _ in range(3)]
+    return arrays + [-np.abs(arrays[0])] * has_decay
+
+
+def our_recurrence(has_decay):
+    """Seconds of the outputs and all gradients."""
+    tensors = map(keras.ops.convert_to_tensor, of_heads(has_decay))
+    loss = gradient_of(lambda *tensors: keras.ops.sum(keras.ops.square(gated_linear_attention(*tensors)[0])))
+    return least_seconds(loss, *tensors), None
+
+
+def of_fla(has_decay):
+    """The same of flash-linear-attention's function in PyTorch: chunks without a decay, a loop with one."""
+    import torch
+
+    (folder,) = importlib.util.find_spec("fla").submodule_search_locations
+    recurrence, name = ("gla", "naive_recurrent_gla") if has_decay else ("linear_attn", "naive_chunk_linear_attn")
+    spec = importlib.util.spec_from_file_location("naive", f"{folder}/ops/{recurrence}/naive.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    tensors = [torch.from_numpy(array).requires_grad_() for array in of_heads(has_decay)]
+
+    def step():
+        found = getattr(module, name)(*tensors)
+        return torch.autograd.grad((found[0] if has_decay else found).square().sum(), tensors)
+
+    return least_seconds(step), None
+
+
+class Row(NamedTuple):
+    """A mixer or recurrence: the seconds of a training step and of a token, of ours and of a package's."""
+
     package: str
-    measure_peer: Callable
+    ours: Callable
+    theirs: Callable
+
+
+def of_mixer(package, make, peer, width=1024):
+    """A row of a whole mixer."""
+    return Row(package, lambda: ours(make(), width), lambda: peer(width))
+
+
+def of_recurrence(has_decay):
+    """A row of the recurrence alone."""
+    return Row("fla", lambda: our_recurrence(has_decay), lambda: of_fla(has_decay))
 
 
 MIXERS = {
-    "gated_delta_net": Row(
-        lambda: GatedDeltaNet(8, num_value_heads=16, head_dim=128, value_head_dim=128), 1024, "transformers", of_qwen
+    "gated_delta_net": of_mixer(
+        "transformers", lambda: GatedDeltaNet(8, num_value_heads=16, head_dim=128, value_head_dim=128), of_qwen
     ),
-    "mamba2": Row(Mamba2, 1024, "transformers", of_mamba2),
-    "retention": Row(lambda: Retention(4, head_norm="layer"), 512, "yet_another_retnet", of_retnet),
+    "mamba2": of_mixer("transformers", Mamba2, of_mamba2),
+    "retention": of_mixer("yet_another_retnet", lambda: Retention(4, head_norm="layer"), of_retnet, 512),
+    "gate_loop": of_mixer("gateloop_transformer", GateLoop, of_gate_loop),
+    "mlstm": of_mixer("xlstm", lambda: MLSTM(4, num_blocks=512), of_xlstm),
+    "linear_attention": of_recurrence(False),
+    "gated_linear_attention": of_recurrence(True),
 }
 
 
@@ -170,12 +246,13 @@ def main():
     print("| mixer | package | training step, ms | one token, ms |\n|---|---|---|---|")
     for name in names:
         row = MIXERS[name]
-        packages = {"ours": lambda row=row: ours(row.make(), row.width)}
+        packages = {"ours": row.ours}
         if importlib.util.find_spec(row.package):
-            packages[row.package] = lambda row=row: row.measure_peer(row.width)
+            packages[row.package] = row.theirs
         for package, measure in packages.items():
             training, token = measure()
-            print(f"| {name} | {package} | {1e3 * training:.0f} | {1e3 * token:.2f} |", flush=True)
+            of_token = "" if token is None else f"{1e3 * token:.2f}"
+            print(f"| {name} | {package} | {1e3 * training:.0f} | {of_token} |", flush=True)
         if len(packages) == 1:
             print(f"| {name} | {row.package} | not installed: not measured | |", flush=True)
 
