@@ -58,7 +58,7 @@ class Program:
 
     def arguments(self, sizes: dict[str, int]) -> list[np.ndarray]:
         """Arrays of these sizes: the initial state, and zeros."""
-        shapes = (tuple(sizes.get(size, size) for size in port.shape) for port in self.ports)
+        shapes = ([sizes[size] if isinstance(size, str) else size for size in port.shape] for port in self.ports)
         return [np.full(shape, port.initial or 0, port.dtype) for port, shape in zip(self.ports, shapes, strict=True)]
 
 
@@ -77,14 +77,12 @@ def program_of(model: keras.Model, what: str, chunk: int | None = None) -> Progr
     timed = [is_timed(tensor) for _, tensor in named]
 
     def function(*tensors):
-        inputs, rest = tensors[: len(ports)], tensors[len(ports) :]
+        inputs, leaves = list(tensors[: len(ports)]), list(tensors[len(ports) + len(extra) :])
         if extra:
-            reset, *leaves = rest
+            reset = tensors[len(ports)]
             leaves = [_forgetting(reset, leaf, port.initial) for leaf, port in zip(leaves, past, strict=True)]
-        else:
-            leaves = list(rest)
         if chunk is None:
-            inputs = [ops.expand_dims(x, 1) if has_time else x for x, has_time in zip(inputs, timed, strict=True)]
+            inputs = [ops.expand_dims(x, 1) if is_timed else x for x, is_timed in zip(inputs, timed, strict=True)]
         with streamed(Stream(keras.tree.pack_sequence_as(start, leaves))) as stream:
             results = _flat(model(packed(model, inputs)))
         if chunk is None:
