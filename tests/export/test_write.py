@@ -21,7 +21,7 @@ def around(*layers):
 
 def here(function):
     """All formats as if the active backend wrote them, by a function."""
-    module = type("module", (), {"function": staticmethod(function)})
+    module = type("module", (), {"function": staticmethod(function), "FAILURES": ()})
     return {
         "onnx": write.FORMATS["onnx"]._replace(backend=BACKEND, packages=(), module="here", function="function")
     }, module

@@ -145,9 +145,7 @@ class RecurrentUnit(Declared):
     def outputs_of_stream(self, outputs: Tensor) -> Tensor:
         """All, or the last."""
         if self.go_backwards or self.return_state:
-            raise ValueError(
-                f"{type(self).__name__}: go_backwards and return_state must be False in a stream. Got one."
-            )
+            raise ValueError(f"{type(self).__name__}: a stream has no go_backwards and no return_state. Got one.")
         return outputs if self.return_sequences else outputs[:, -1]
 
     def _checked_state(self, inputs, initial_state) -> State | None:
