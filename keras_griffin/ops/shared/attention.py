@@ -123,7 +123,9 @@ def softmax_attention(query, key, value, whole_key, visible, with_log_sum=False)
     query = ops.transpose(query, (0, 3, 1, 2, 4, 5))
     key, value = ops.transpose(key, (0, 3, 1, 2, 4)), ops.transpose(value, (0, 3, 1, 2, 4))
     bias = ops.expand_dims(ops.where(visible, ops.zeros((), precise), _HIDDEN), (1, 4))
-    if keras.distribution.distribution() is None and not backends.active().is_exported():
+    # PyTorch can't export products of sizes that are free.
+    in_torch_program = keras.backend.backend() == "torch" and backends.active().is_exported()
+    if keras.distribution.distribution() is None and not in_torch_program:
         # Not Keras's `matmul`, which computes float64 in float32 on PyTorch.
         logits = ops.reshape(query, (*grouped, channels)) @ ops.swapaxes(key, -1, -2)
         logits = ops.reshape(ops.cast(logits, precise), (*apart, keys)) + bias
