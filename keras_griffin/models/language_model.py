@@ -261,7 +261,8 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
         if segment_ids is None:
             reset = mask = None
             segment = ops.maximum(state.segment, 1)
-            count = ops.full((batch_size,), length, "int32")
+            # Not `full`, which would fix a free length in a program that PyTorch exports.
+            count = ops.zeros((batch_size,), "int32") + length
         else:
             token_ids, segment_ids = without_padding(token_ids, segment_ids)
             reset, mask, segment = document_boundaries(segment_ids, state.segment)

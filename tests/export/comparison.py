@@ -82,7 +82,7 @@ def _rows(model, batch, steps):
 
 def _whole(model, rows):
     """The model's outputs."""
-    results = model(keras.tree.pack_sequence_as(model._inputs_struct, rows))
+    results = model(keras.tree.pack_sequence_as(model.input, rows))
     return [keras.ops.convert_to_numpy(x) for x in keras.tree.flatten(results)]
 
 

@@ -170,3 +170,25 @@ def test_sorted_steps_keep_their_order(tmp_path):
     numbers = np.array([[3, 1, 3, 0, 1]], "int32")
     (found,) = run({"numbers": numbers}).values()
     np.testing.assert_array_equal(found, np.argsort(numbers, axis=1, kind="stable"))
+
+
+def test_advance_itself_exports_with_a_free_batch_and_time():
+    model = Griffin(GriffinConfig(32, 8, 1, num_heads=1, block_pattern=("recurrent",)))
+
+    class Continued(torch.nn.Module):
+        def forward(self, token_ids, *leaves):
+            state = keras.tree.pack_sequence_as(model.initial_state(1), list(leaves))
+            logits, state = model.advance(token_ids, state)
+            return logits, *keras.tree.flatten(state)
+
+    def arguments(rows, steps):
+        token_ids = torch.from_numpy(np.random.default_rng(steps).integers(0, 32, (rows, steps)).astype("int32"))
+        return token_ids, *(leaf.clone() for leaf in keras.tree.flatten(model.initial_state(rows)))
+
+    first, rows = arguments(2, 4), torch.export.Dim("rows")
+    shapes = ({0: rows, 1: torch.export.Dim("steps")}, *[{0: rows} for _ in first[1:]])
+    with torch.no_grad():
+        program = torch.export.export(Continued(), first, dynamic_shapes=(shapes[0], shapes[1:]), strict=False)
+        for given in (arguments(3, 7), arguments(1, 2)):
+            for got, wanted in zip(program.module()(*given), Continued()(*given), strict=True):
+                np.testing.assert_allclose(got.numpy(), wanted.numpy(), rtol=1e-5, atol=1e-5)
