@@ -170,14 +170,9 @@ class Op:
             return f"needs the {implementation.backend} backend"
         if facts.is_transformed and (implementation.backend or implementation.needs_values):
             return "can't be transformed by torch.func or differentiated in forward mode"
-        if implementation.exported and not facts.is_exported:
-            return "serves exported programs alone"
-        if (
-            facts.is_exported
-            and not implementation.exported
-            and (implementation.backend or implementation.needs_values)
-        ):
-            return "can't be exported"
+        follows_only_keras = not (implementation.backend or implementation.needs_values)
+        if implementation.exported != facts.is_exported and not follows_only_keras:
+            return "can't be exported" if facts.is_exported else "serves exported programs alone"
         if implementation.needs_values and not facts.has_values:
             return "can't be compiled or differentiated"
         if implementation.needs_values:
