@@ -123,8 +123,8 @@ class RecurrentUnit(Declared):
         Raises:
             ValueError: a shape does not fit, or the initial state has other parts.
         """
-        mask = inputs_mask if mask is None else mask
-        reset, mask = (mark if mark is None else ops.cast(mark, "bool") for mark in (reset, mask))
+        marks = reset, inputs_mask if mask is None else mask
+        reset, mask = (mark if mark is None else ops.cast(mark, "bool") for mark in marks)
         if self.go_backwards:
             inputs, reset, mask = (x if x is None else ops.flip(x, axis=1) for x in (inputs, reset, mask))
         state = self._checked_state(inputs, initial_state)
@@ -180,13 +180,12 @@ class RecurrentUnit(Declared):
         """Shapes and dtypes of the outputs of `call`."""
         self._checked_state(inputs, initial_state)
         dtypes = [self.compute_dtype, *map(self.dtype_of, self.state_specs(inputs.shape[-1]).values())]
-        specs = list(map(keras.KerasTensor, self._output_shapes(inputs.shape), dtypes))
-        return specs if self.return_state else specs[0]
+        outputs, *state = map(keras.KerasTensor, self._output_shapes(inputs.shape), dtypes)
+        return [outputs, *state] if self.return_state else outputs
 
     def compute_output_shape(self, inputs_shape, initial_state_shape=None):
         """Shapes of the outputs of `call`."""
-        shapes = self._output_shapes(inputs_shape)
-        return tuple(shapes) if self.return_state else shapes[0]
+        return tuple(self._output_shapes(inputs_shape)) if self.return_state else self._output_shapes(inputs_shape)[0]
 
     def _output_shapes(self, inputs_shape):
         """The shapes of the outputs and of each part of the state."""

@@ -53,5 +53,8 @@ def test_a_stream_is_of_its_block_and_thread_alone():
 def test_layers_that_are_no_streams_say_so(options):
     layer = RGLRU(**options)
     layer.build(SAMPLES.shape)
-    with streamed(Stream()), pytest.raises(ValueError, match="^RGLRU: a stream has no go_backwards and no return_state. Got one.$"):
+    with (
+        streamed(Stream()),
+        pytest.raises(ValueError, match="^RGLRU: a stream has no go_backwards and no return_state. Got one.$"),
+    ):
         layer(SAMPLES)
