@@ -6,7 +6,8 @@ import keras
 import numpy as np
 
 from keras_griffin.export.program import RESET, program_of
-from keras_griffin.layers import RGLRU
+from keras_griffin.layers import RGLRU, UNITS
+from keras_griffin.mixers import mixer_names
 from keras_griffin.models import Griffin, GriffinConfig, SequenceEncoder
 
 #: The largest difference from the model's own numbers, which are about 1.
@@ -34,6 +35,24 @@ def unit() -> RGLRU:
 
 
 MODELS = {"language_model": language_model, "encoder": encoder, "unit": unit}
+
+
+#: The quarters of the mixers, and the units.
+PARTS = (0, 1, 2, 3, "units")
+OPTIONS = {"sparse_mqa": {"stride": 4}, "hyena": {"max_length": 20}}
+
+
+def mixers_or_units(part) -> keras.Model:
+    """One of `PARTS`: layers beside one another, each with an output of its own."""
+    inputs = keras.Input((None, 4), name="inputs")
+    if part == "units":
+        return keras.Model(inputs, [unit(return_sequences=True, name=name)(inputs) for name, unit in UNITS.items()])
+    sizes = {"num_layers": 1, "mlp_width": 4, "num_heads": 2, "window": 5}
+    encoders = (
+        SequenceEncoder(8, block_pattern=(name,), mixer_options={name: OPTIONS.get(name, {})}, name=name, **sizes)
+        for name in sorted(mixer_names())[part::4]
+    )
+    return keras.Model(inputs, [encoder(inputs) for encoder in encoders])
 
 
 def assert_same_numbers(

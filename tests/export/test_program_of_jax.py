@@ -41,3 +41,12 @@ def test_a_state_grows(tmp_path, monkeypatch):
     model = Griffin(GriffinConfig(32, 16, 1, num_heads=2, block_pattern=("global_mqa",)))
     export(model, tmp_path / "a.stablehlo")
     assert_same_numbers(runner(tmp_path / "a.stablehlo"), model, "step")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", comparison.PARTS)
+def test_every_mixer_and_unit(tmp_path, monkeypatch, part):
+    monkeypatch.setattr(comparison, "STEPS", 5)
+    model = comparison.mixers_or_units(part)
+    export(model, tmp_path / "a.stablehlo")
+    assert_same_numbers(runner(tmp_path / "a.stablehlo"), model, "step")

@@ -107,3 +107,14 @@ def test_serve_takes_the_inputs_in_order(tmp_path):
     rows = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
     loaded = tf.saved_model.load(tmp_path / "served")
     np.testing.assert_allclose(loaded.serve(rows)["forecast"], model(rows), atol=1e-5, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, read", [("served", saved_model), ("m.tflite", tflite)], ids=["saved_model", "tflite"])
+@pytest.mark.parametrize("part", comparison.PARTS)
+def test_every_mixer_and_unit(tmp_path, monkeypatch, part, name, read):
+    # LiteRT's products of matrix states are less exact.
+    monkeypatch.setattr(comparison, "TOLERANCE", 5e-5 if name == "m.tflite" else 3e-5)
+    model = comparison.mixers_or_units(part)
+    export(model, tmp_path / name)
+    assert_same_numbers(read(tmp_path / name), model, "step")

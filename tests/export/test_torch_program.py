@@ -19,7 +19,6 @@ import torch  # noqa: E402
 from keras_griffin.export import export  # noqa: E402
 from keras_griffin.export.write import _whole  # noqa: E402
 from keras_griffin.layers import UNITS  # noqa: E402
-from keras_griffin.mixers import mixer_names  # noqa: E402
 from keras_griffin.models import Griffin, GriffinConfig, SequenceEncoder  # noqa: E402
 from tests.export import comparison  # noqa: E402
 from tests.export.comparison import assert_same_numbers  # noqa: E402
@@ -29,7 +28,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 
 #: OpenVINO would compute in bfloat16 where the processor can.
 PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
-OPTIONS = {"sparse_mqa": {"stride": 4}, "hyena": {"max_length": 20}}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -39,23 +37,6 @@ def without_trace():
     logger.propagate = False
     yield
     logger.propagate = True
-
-
-def mixers(part):
-    """A quarter of the mixers beside one another, each with an output of its own."""
-    inputs = keras.Input((None, 4), name="inputs")
-    sizes = {"num_layers": 1, "mlp_width": 4, "num_heads": 2, "window": 5}
-    encoders = (
-        SequenceEncoder(8, block_pattern=(name,), mixer_options={name: OPTIONS.get(name, {})}, name=name, **sizes)
-        for name in sorted(mixer_names())[part::4]
-    )
-    return keras.Model(inputs, [encoder(inputs) for encoder in encoders])
-
-
-def units():
-    """All units beside one another."""
-    inputs = keras.Input((None, 4), name="inputs")
-    return keras.Model(inputs, [unit(return_sequences=True, name=name)(inputs) for name, unit in UNITS.items()])
 
 
 def written(model, path, **options):
@@ -78,7 +59,7 @@ WHATS = [
 def test_every_mixer_and_unit(part, options, tmp_path, monkeypatch):
     # A whole row of a state space is a product of chunks, whose float32 differs from that of steps by 1e-5.
     monkeypatch.setattr(comparison, "TOLERANCE", 3e-5)
-    model = units() if part == "units" else mixers(part)
+    model = comparison.mixers_or_units(part)
     assert_same_numbers(written(model, tmp_path / "m.onnx", **options), model, **options)
 
 
