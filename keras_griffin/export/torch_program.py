@@ -36,6 +36,8 @@ def exported(program: Program) -> torch.export.ExportedProgram:
     free = {name: Dim(name) for name in EXAMPLE}
     shapes = [{axis: free[size] for axis, size in enumerate(port.shape) if size in free} for port in program.ports]
     module = _Module(program).eval()
+    # The bodies of its scans that were compiled for a fixed length would be compared with a free one, which fixes it.
+    torch.compiler.reset()
     with torch.no_grad():
         found = torch.export.export(module, examples, dynamic_shapes=(tuple(shapes),), strict=False)
     _drop_squeezes(found.graph)

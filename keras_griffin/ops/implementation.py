@@ -170,9 +170,8 @@ class Op:
             return f"needs the {implementation.backend} backend"
         if facts.is_transformed and (implementation.backend or implementation.needs_values):
             return "can't be transformed by torch.func or differentiated in forward mode"
-        follows_only_keras = not (implementation.backend or implementation.needs_values)
-        if implementation.exported != facts.is_exported and not follows_only_keras:
-            return "can't be exported" if facts.is_exported else "serves exported programs alone"
+        if implementation.exported and not facts.is_exported:
+            return "serves exported programs alone"
         if implementation.needs_values and not facts.has_values:
             return "can't be compiled or differentiated"
         if implementation.needs_values:
@@ -221,6 +220,8 @@ class Op:
         for row in self.implementations:
             # Most rows are another backend's, and a call of one step takes as long as ten questions.
             is_candidate = row.backend in (None, facts.backend) and facts.device in row.automatic
+            # Other runtimes know no operators of ours; PyTorch does, for which one may be requested.
+            is_candidate = is_candidate and not (facts.is_exported and row.backend and not row.exported)
             if is_candidate and self.rejection(row, facts) is None:
                 return row
         raise ValueError(f"{self.name}: no implementation supports {facts}.")

@@ -40,8 +40,8 @@ SCAN = ScanOp(
     __name__,
     "query btgh, key btgh, value btnp, log_decay? btn, rates btn | bnhp -> value",
     [
-        Implementation("torch_exported", backend="torch", exported=True),
         Implementation("portable"),
+        Implementation("torch_exported", backend="torch", exported=True),
         Implementation("reference", automatic=(), needs_values=True),
     ],
     one_step=_one_step,

@@ -12,13 +12,13 @@ So U and W are products of all chunks at once, and only S goes from chunk to chu
 from keras import ops
 
 from keras_griffin import backends
+from keras_griffin.ops import chunked
 from keras_griffin.ops.chunked.contained import contained
 from keras_griffin.ops.chunked.halves import STRONGEST, at_least, chunk_length, decays, in_chunks, sums
 from keras_griffin.ops.chunked.loop import over_chunks
-from keras_griffin.ops.recurrence import prefix
 from keras_griffin.ops.shared.padding import first_steps
 
-supports = prefix.supports
+supports = chunked.supports
 
 
 @backends.active().compiled

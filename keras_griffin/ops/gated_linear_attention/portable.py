@@ -5,6 +5,7 @@ import math
 from keras import ops
 
 from keras_griffin import backends
+from keras_griffin.ops import chunked
 from keras_griffin.ops.chunked.contained import contained
 from keras_griffin.ops.chunked.halves import (
     STRONGEST,
@@ -17,12 +18,11 @@ from keras_griffin.ops.chunked.halves import (
 )
 from keras_griffin.ops.gated_linear_attention.heads import turned
 from keras_griffin.ops.linear_scan import linear_scan
-from keras_griffin.ops.recurrence import prefix
 from keras_griffin.ops.recurrence.numbers import components_of, number_of
 from keras_griffin.ops.rotary_embedding import Rotation, rotated
 from keras_griffin.ops.shared.padding import first_steps
 
-supports = prefix.supports
+supports = chunked.supports
 
 
 @backends.active().compiled

@@ -1,7 +1,6 @@
 """In programs that PyTorch exports, for any length: one `scan` of the op's step."""
 
 from keras_griffin.ops.gated_linear_attention import SCAN
-from keras_griffin.ops.recurrence.torch_exported import of_one_step, supports_free_lengths
+from keras_griffin.ops.recurrence.torch_exported import of_one_step, supports  # noqa: F401
 
-supports = supports_free_lengths
 gated_linear_attention = of_one_step(SCAN)

@@ -19,11 +19,6 @@ def supports(facts) -> str | None:
     return None
 
 
-def supports_free_lengths(facts) -> str | None:
-    """Lengths that are free; products of chunks serve the others."""
-    return None if facts.shape is not None and facts.shape[1] is None else "serves free lengths alone"
-
-
 def over_steps(
     step: Callable, start: Sequence[Tensor], sequences: Sequence[Tensor]
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

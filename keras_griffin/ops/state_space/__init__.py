@@ -37,8 +37,8 @@ SCAN = ScanOp(
     __name__,
     "inputs btd, input_weights dn, output_weights dn, rates? dn, transition? dnn | bdn -> inputs",
     [
-        Implementation("torch_exported", backend="torch", exported=True),
         Implementation("portable"),
+        Implementation("torch_exported", backend="torch", exported=True),
         # It serves float64 on NumPy.
         Implementation("reference", automatic=("cpu",), needs_values=True),
     ],

@@ -6,8 +6,8 @@ and a state for each chunk.
 
 from keras import ops
 
+from keras_griffin.ops import chunked
 from keras_griffin.ops.chunked.toeplitz import LONGEST_AT_ONCE, at_once, power_of_two, within_blocks
-from keras_griffin.ops.recurrence import prefix
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.shared.compaction import on_real_steps, take_steps
 from keras_griffin.ops.shared.padding import first_steps, padded_steps
@@ -18,7 +18,7 @@ from keras_griffin.shapes import Tensor
 CHUNK = 64
 
 
-supports = prefix.supports
+supports = chunked.supports
 
 
 def state_space(inputs: Tensor, system: System, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,6 @@
 """In programs that PyTorch exports, for any length: one `scan`."""
 
-from keras_griffin.ops.recurrence.torch_exported import over_marked_steps, supports_free_lengths
-
-supports = supports_free_lengths
+from keras_griffin.ops.recurrence.torch_exported import over_marked_steps, supports  # noqa: F401
 
 
 def state_space(inputs, system, initial_state, marks):
