@@ -113,8 +113,9 @@ def test_serve_takes_the_inputs_in_order(tmp_path):
 @pytest.mark.parametrize("name, read", [("served", saved_model), ("m.tflite", tflite)], ids=["saved_model", "tflite"])
 @pytest.mark.parametrize("part", comparison.PARTS)
 def test_every_mixer_and_unit(tmp_path, monkeypatch, part, name, read):
-    # LiteRT's products of matrix states are less exact.
-    monkeypatch.setattr(comparison, "TOLERANCE", 5e-5 if name == "m.tflite" else 3e-5)
+    # In LiteRT's interpreter gated linear attention is less exact, and Gated DeltaNet, which is in the last quarter.
+    tolerance = 3e-5 if name == "served" else 5e-4 if part == 3 else 5e-5
+    monkeypatch.setattr(comparison, "TOLERANCE", tolerance)
     model = comparison.mixers_or_units(part)
     export(model, tmp_path / name)
     assert_same_numbers(read(tmp_path / name), model, "step")
