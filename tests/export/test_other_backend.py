@@ -1,47 +1,51 @@
 """An export in a process with another backend, and what it says where it fails."""
 
+import json
+import os
 import subprocess
+import sys
+from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
-from keras_griffin.export import other_backend
+from keras_griffin.backends import WITH_GRADIENTS
+from keras_griffin.export import FORMATS, other_backend
+from keras_griffin.export.write import WHATS
 from keras_griffin.layers import RGLRU
 from tests.export import comparison
+
+ROOT = Path(__file__).parents[2]
 
 
 def model():
     return keras.Sequential([keras.Input((None, 4), name="samples"), RGLRU(return_sequences=True)])
 
 
-def onnx_file(path):
-    """A call of onnxruntime's."""
-    session = pytest.importorskip("onnxruntime").InferenceSession(path)
-    names = [result.name for result in session.get_outputs()]
-    return lambda feeds: dict(zip(names, session.run(None, feeds), strict=True))
-
-
-def tflite_file(path):
-    """A call of LiteRT's."""
-    call = pytest.importorskip("ai_edge_litert.interpreter").Interpreter(str(path)).get_signature_runner()
-    return lambda feeds: call(**feeds)
-
-
-OTHERS = [
-    (backend, name, run)
-    for backend, name, run in [("torch", "m.onnx", onnx_file), ("tensorflow", "m.tflite", tflite_file)]
-    if backend != keras.backend.backend()
-]
-
-
 @pytest.mark.slow
 @pytest.mark.trainable
-@pytest.mark.parametrize("backend, name, run", OTHERS, ids=[backend for backend, *_ in OTHERS])
-def test_a_model_of_this_backend_is_written_by_another(backend, name, run, tmp_path):
+@pytest.mark.parametrize("backend", [name for name in WITH_GRADIENTS if name != keras.backend.backend()])
+def test_a_model_of_this_backend_in_every_format_of_another(backend, tmp_path):
     pytest.importorskip(backend)
-    given = comparison.encoder()
-    other_backend.export_on(backend, given, tmp_path / name, {"what": "step"})
-    comparison.assert_same_numbers(run(tmp_path / name), given, "step")
+    given, rows = comparison.encoder(), np.random.default_rng(0).normal(size=(3, 20, 3)).astype("float32")
+    given.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "rows.npz", inputs=rows, outputs=keras.ops.convert_to_numpy(given(rows)))
+    command = [sys.executable, "-m", "tests.export.every_format", tmp_path / "model.keras", tmp_path / "rows.npz"]
+    run = subprocess.run(
+        command, env={**os.environ, "KERAS_BACKEND": backend}, cwd=ROOT, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    formats = [name for name, form in FORMATS.items() if form.backend == backend]
+    assert run.stdout.split("\n")[:-1] == [f"{name} {what}" for name in formats for what in WHATS]
+
+
+@pytest.mark.any_backend
+@pytest.mark.slow
+def test_the_process_writes_the_file(tmp_path):
+    pytest.importorskip("torch")
+    other_backend.export_on("torch", model(), tmp_path / "m.pt2", {"what": "sequence"})
+    assert json.loads((tmp_path / "m.pt2.json").read_text())["what"] == "sequence"
 
 
 SAID = {

@@ -42,9 +42,28 @@ def without_trace():
 def written(model, path, **options):
     """A call of the ONNX file, by names."""
     export(model, path, **options)
+    return onnx_file(path)
+
+
+def onnx_file(path):
+    """A call by names."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [result.name for result in session.get_outputs()]
     return lambda feeds: dict(zip(names, session.run(None, feeds), strict=True))
+
+
+def pt2_file(path):
+    """A call by the names in the file's own metadata."""
+    metadata = {"metadata.json": ""}
+    program = torch.export.load(path, extra_files=metadata).module()
+    facts = json.loads(metadata["metadata.json"])
+    results = facts["outputs"] + [each["present"] for each in facts["state"]]
+
+    def run(feeds):
+        found = program(*map(torch.from_numpy, feeds.values()))
+        return {name: x.numpy(force=True) for name, x in zip(results, found, strict=True)}
+
+    return run
 
 
 WHATS = [
@@ -121,14 +140,7 @@ def test_a_step_of_griffin_in_openvino_has_no_loop(tmp_path):
 def test_a_pt2_file(tmp_path):
     model, path = encoder("last", False), tmp_path / "m.pt2"
     export(model, path, what="sequence")
-    facts = {"metadata.json": ""}
-    program = torch.export.load(path, extra_files=facts).module()
-    (name,) = json.loads(facts["metadata.json"])["outputs"]
-
-    def run(feeds):
-        return {name: program(*map(torch.from_numpy, feeds.values()))[0].numpy(force=True)}
-
-    assert_same_numbers(run, model, "sequence")
+    assert_same_numbers(pt2_file(path), model, "sequence")
 
 
 def test_kerass_own_export_of_any_batch_and_time(tmp_path):
