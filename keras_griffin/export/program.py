@@ -75,6 +75,12 @@ def program_of(model: keras.Model, what: str, chunk: int | None = None) -> Progr
     given = {port.name for port in ports}
     extra = () if RESET in given else (Port(RESET, ("batch",), "bool"),)
     timed = [is_timed(tensor) for _, tensor in named]
+    if start and not any(timed):
+        shapes = ", ".join(str(tuple(tensor.shape)) for _, tensor in named)
+        raise ValueError(
+            f"export: an input of a {what} must have an axis of time of any length, as keras.Input((None, 3)) has; "
+            f"what='sequence' exports rows of one length. Got {shapes}."
+        )
 
     def function(*tensors):
         inputs, leaves = list(tensors[: len(ports)]), list(tensors[len(ports) + len(extra) :])

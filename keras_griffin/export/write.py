@@ -106,6 +106,7 @@ def export(
             f"Got {4 * model.count_params()}; .pt2, .stablehlo and SavedModel hold more."
         )
     path = Path(path)
+    _check_place(path, is_file=bool(chosen.suffix))
     _check_tokenizer(model, path.parent)
     if chosen.backend != keras.backend.backend():
         export_on(chosen.backend, model, path, {"what": what, "chunk": chunk, "format": format})
@@ -193,6 +194,9 @@ def _whole(model):
             "export: model must be a built functional or Sequential Keras model, or a built temporal layer. "
             f"Got {type(model).__name__}."
         )
+    fixed = [tensor.shape[0] for tensor in model.inputs if tensor.shape[0] is not None]
+    if fixed:
+        raise ValueError(f"export: a model's number of rows must be free, so no layer may be stateful. Got {fixed[0]}.")
     dtypes = sorted({dtype_of(weight) for weight in model.weights} | {layer.compute_dtype for layer in model.layers})
     others = [dtype for dtype in dtypes if "float" in dtype and dtype != "float32"]
     if others:
@@ -200,6 +204,14 @@ def _whole(model):
     if "int8" in dtypes:
         raise ValueError("export: a model must not be quantised. Got one that is.")
     return model
+
+
+def _check_place(path, is_file):
+    """Refuse before the work what could not be moved into place after it."""
+    if not path.parent.is_dir():
+        raise ValueError(f"export: path must be in a folder that exists. Got {str(path)!r}.")
+    if is_file and path.is_dir():
+        raise ValueError(f"export: path must be a file, or not exist yet. Got {str(path)!r}, a folder.")
 
 
 def _tokenizer_of(model) -> FileTokenizer | None:

@@ -131,3 +131,25 @@ def test_another_tokenizer_is_not_replaced(written, tmp_path):
     with pytest.raises(ValueError, match="export: the folder must have no other tokenizer"):
         export(model, tmp_path / "n.onnx")
     assert (tmp_path / name).read_text() == "{}" and not (tmp_path / "n.onnx").exists()
+
+
+@pytest.mark.parametrize("name, message", [("no/m.onnx", "in a folder that exists"), ("m.onnx", "a folder.$")])
+def test_a_place_that_takes_no_file_is_refused_before_the_work(written, tmp_path, name, message):
+    (tmp_path / "m.onnx").mkdir()
+    with pytest.raises(ValueError, match=f"^export: path must be .*{message}"):
+        export(around(RGLRU(return_sequences=True)), tmp_path / name)
+    assert [x.name for x in tmp_path.rglob("*")] == ["m.onnx"]
+
+
+def test_rows_of_one_length_are_no_stream(written, tmp_path):
+    inputs = keras.Input((10, 3))
+    model = keras.Model(inputs, RGLRU(return_sequences=True)(inputs))
+    with pytest.raises(ValueError, match=r"an axis of time of any length.* Got \(None, 10, 3\).$"):
+        export(model, tmp_path / "m.onnx")
+    export(model, tmp_path / "m.onnx", what="sequence")
+
+
+def test_a_fixed_number_of_rows_is_refused(written, tmp_path):
+    model = keras.Sequential([keras.Input((None, 3), batch_size=2), RGLRU(stateful=True, return_sequences=True)])
+    with pytest.raises(ValueError, match="^export: a model's number of rows must be free, .* Got 2.$"):
+        export(model, tmp_path / "m.onnx")
