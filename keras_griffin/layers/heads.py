@@ -52,4 +52,5 @@ def rms_normalised(x: Tensor, epsilon: float) -> Tensor:
 def l2_normalised(x: Tensor, epsilon: float) -> Tensor:
     """The last axis, divided by its length: `x / sqrt(sum(x^2) + epsilon)`, in float32 at least."""
     x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
-    return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + epsilon)
+    # Of `ops.square` LiteRT's converter would make its L2_NORMALIZATION, which has no epsilon.
+    return x * ops.rsqrt(ops.sum(x * x, axis=-1, keepdims=True) + epsilon)
