@@ -54,12 +54,18 @@ def decode(
     return token_ids, state, alive, tuple(history)
 
 
-def _consume(model, state, token_ids, mask=None):
+def advanced(model, state, token_ids, mask=None):
+    """The last block's outputs for the tokens, and the state after them, of the same capacity; not compiled."""
     segment_ids = None
     if mask is not None:
         # Every row continues its current document, whatever its segment id.
         segment_ids = ops.where(mask, ops.maximum(state.segment, 1)[:, None], 0)
-    return at_the_same_capacity(model.advance_without_logits(token_ids, state, segment_ids=segment_ids)[1], state)
+    outputs, after = model.advance_without_logits(token_ids, state, segment_ids=segment_ids)
+    return outputs, at_the_same_capacity(after, state)
+
+
+def _consume(model, state, token_ids, mask=None):
+    return advanced(model, state, token_ids, mask)[1]
 
 
 def _decode(model, state, alive, uniform, steps, stop_ids, *history, sampler):

@@ -43,9 +43,7 @@ class _Drawn:
 
     def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
         """`(B, V)` and `(B,)` to the chosen ids `(B,)`."""
-        logits = ops.cast(logits, "float32")
-        # The largest becomes 0, so no temperature overflows.
-        return _draw(self._kept((logits - ops.max(logits, axis=-1, keepdims=True)) / self.temperature), uniform)
+        return draw(self._kept(tempered(logits, self.temperature)), uniform)
 
     def _kept(self, logits: Tensor) -> Tensor:
         """The logits, at minus infinity for the tokens to exclude."""
@@ -116,11 +114,7 @@ class TopP(_Drawn):
 
     def _kept(self, logits: Tensor) -> Tensor:
         """The logits from the last one on before which the probabilities stay below p."""
-        descending = -ops.sort(-logits, axis=-1)
-        probabilities = ops.softmax(descending, axis=-1)
-        likelier = ops.cumsum(probabilities, axis=-1) - probabilities
-        smallest = ops.min(ops.where(likelier < self.p, descending, np.inf), axis=-1, keepdims=True)
-        return _keep_from(logits, smallest)
+        return nucleus(logits, self.p)
 
 
 @dataclass(frozen=True)
@@ -272,7 +266,22 @@ def check_chosen(function_name: str, sampler: Sampler, token_ids: np.ndarray, vo
         )
 
 
-def _draw(logits, uniform):
+def tempered(logits: Tensor, temperature: Tensor | float) -> Tensor:
+    """`(B, V)` logits in float32 over the temperature, a number or `(B, 1)`; the largest is 0, so none overflows."""
+    logits = ops.cast(logits, "float32")
+    return (logits - ops.max(logits, axis=-1, keepdims=True)) / temperature
+
+
+def nucleus(logits: Tensor, p: Tensor | float) -> Tensor:
+    """The logits from the last one on before which the probabilities stay below p, a number or `(B, 1)`."""
+    descending = -ops.sort(-logits, axis=-1)
+    probabilities = ops.softmax(descending, axis=-1)
+    likelier = ops.cumsum(probabilities, axis=-1) - probabilities
+    smallest = ops.min(ops.where(likelier < p, descending, np.inf), axis=-1, keepdims=True)
+    return _keep_from(logits, smallest)
+
+
+def draw(logits: Tensor, uniform: Tensor) -> Tensor:
     """The id at which the cumulative distribution of softmax(logits) passes `uniform`."""
     # Token v owns the interval [start_v, end_v) of the running sum of weights. The last token of positive weight that
     # starts at or before the number is chosen: the first such token starts at exactly 0, so there is one, and a token

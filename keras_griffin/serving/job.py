@@ -44,9 +44,10 @@ class Ended(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """It could not be answered; the sentence is for the client."""
+    """It could not be answered: a sentence for the client, and its HTTP status."""
 
     message: str
+    status: int = 500
 
 
 Event = Read | Token | Ended | Failed
@@ -70,7 +71,7 @@ class Job:
         scores_prompt: report those of the prompt's tokens too, which are then all read.
         state: the one that the prompt continues; None to begin anew, or from what is kept.
         returns_state: hand it out at the end.
-        seconds: the answer ends, with the reason "length", after so long.
+        seconds: after so long the answer ends, with the reason "length"; if none has begun, it has `Failed`.
     """
 
     segments: Sequence[np.ndarray]
