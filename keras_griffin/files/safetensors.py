@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize, safe_open
 
 from keras_griffin.files.atomic import atomic_file
 
@@ -94,10 +94,51 @@ class SafeTensors(Mapping):
         return len(self._headers)
 
 
+class InMemory(Mapping):
+    """The tensors of a safetensors file that is in memory, as `SafeTensors` gives those of one on disk."""
+
+    def __init__(self, content: bytes):
+        try:
+            self._tensors = dict(deserialize(content))
+        except SafetensorError as error:
+            raise ValueError(f"InMemory: the bytes must be a valid safetensors file. Got {error}.") from error
+        (length,) = struct.unpack("<Q", content[:8])
+        self.metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get(METADATA, {})
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape."""
+        return tuple(self._tensors[name]["shape"])
+
+    def dtype(self, name: str) -> np.dtype:
+        """A tensor's dtype; bfloat16 is that of `ml_dtypes`."""
+        return DTYPES[self._tensors[name]["dtype"]]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return np.frombuffer(self._tensors[name]["data"], self.dtype(name)).reshape(self.shape(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
 def write_safetensors(
     path: str | os.PathLike, tensors: Mapping[str, StoredTensor | np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write arrays, or `StoredTensor`s, each read when it is written and then released, atomically to one file."""
+    pieces = safetensors_pieces(tensors, metadata)
+    # The header is checked before there is a file.
+    header = next(pieces)
+    with atomic_file(path) as aside, aside.open("wb") as file:
+        file.write(header)
+        file.writelines(pieces)
+
+
+def safetensors_pieces(
+    tensors: Mapping[str, StoredTensor | np.ndarray], metadata: Mapping[str, str] | None = None
+) -> Iterator[bytes | memoryview]:
+    """The bytes of such a file: its header, and each tensor."""
     metadata = dict(metadata or {})
     if not all(isinstance(text, str) for item in metadata.items() for text in item):
         raise ValueError(f"write_safetensors: metadata must map strings to strings. Got {metadata!r}.")
@@ -119,10 +160,9 @@ def write_safetensors(
         begin = end
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     text += b" " * (-len(text) % 8)
-    with atomic_file(path) as aside, aside.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for name in names:
-            file.write(_bytes_of(name, tensors[name]))
+    yield struct.pack("<Q", len(text)) + text
+    for name in names:
+        yield _bytes_of(name, tensors[name])
 
 
 def _bytes_of(name, tensor):

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.files.safetensors import SafeTensors, write_safetensors
+from keras_griffin.files.safetensors import InMemory, SafeTensors, safetensors_pieces, write_safetensors
 from keras_griffin.generation.capacity import walk
 from keras_griffin.generation.state import LanguageModelState
 from keras_griffin.layers import UNITS
@@ -63,6 +63,22 @@ def save_state(state: State, path: str | os.PathLike) -> None:
         ValueError: it is not a state, a NamedTuple of tensors and of such NamedTuples; or the type of a part is not
             registered.
     """
+    arrays, metadata = _described(state)
+    write_safetensors(path, arrays, metadata=metadata)
+
+
+def state_to_bytes(state: State) -> bytes:
+    """The bytes of the file that `save_state` writes."""
+    return b"".join(safetensors_pieces(*_described(state)))
+
+
+def state_from_bytes(content: bytes) -> State:
+    """The state in the bytes of such a file; a ValueError for others."""
+    return _read(InMemory(content), "bytes")
+
+
+def _described(state):
+    """The arrays and the metadata of a state's file."""
     if not isinstance(state, tuple) or not state:
         raise ValueError(f"save_state: the state must be a LanguageModelState, or that of a layer. Got {state!r}.")
     arrays = {}
@@ -75,7 +91,7 @@ def save_state(state: State, path: str | os.PathLike) -> None:
     sums = {name: zlib.crc32(array.tobytes()) for name, array in arrays.items()}
     metadata = {"format": FORMAT, "kinds": json.dumps(kinds), "crc32": json.dumps(sums)}
     metadata["sum"] = _sum(metadata, {name: (array.dtype, array.shape) for name, array in arrays.items()})
-    write_safetensors(path, arrays, metadata=metadata)
+    return arrays, metadata
 
 
 def load_state(path: str | os.PathLike) -> State:
@@ -106,9 +122,14 @@ def load_state(path: str | os.PathLike) -> State:
         tensors = SafeTensors(path)
     except ValueError as error:
         raise ValueError(str(error).replace("SafeTensors", "load_state", 1)) from error
+    return _read(tensors, repr(str(path)))
+
+
+def _read(tensors, source):
+    """The state in the tensors of a file."""
     if tensors.metadata.get("format") != FORMAT:
         found = tensors.metadata.get("format", "tensors that are not a state")
-        raise ValueError(f"load_state: the file must hold a {FORMAT!r}. Got {found!r} in {str(path)!r}.")
+        raise ValueError(f"load_state: the file must hold a {FORMAT!r}. Got {found!r} in {source}.")
     unread = set(tensors)
 
     def read(name):
@@ -127,7 +148,7 @@ def load_state(path: str | os.PathLike) -> State:
         if unread or not isinstance(state, tuple):
             raise ValueError(f"its kinds omit {', '.join(sorted(unread)) or 'everything'}")
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise ValueError(f"load_state: the file must be undamaged. Got {str(path)!r}: {error}.") from error
+        raise ValueError(f"load_state: the file must be undamaged. Got {source}: {error}.") from error
     return keras.tree.map_structure(ops.convert_to_tensor, state)
 
 

@@ -71,29 +71,68 @@ def chat_tokens(tokenizer: Tokenizer, turns: Sequence[tuple[str, str]]) -> tuple
     """
     is_answered = len(turns) > 0 and len(turns) % 2 == 0
     _check_roles("chat_tokens", turns, is_answered, "beginning with 'user' and ending with 'model'")
-    end_of_turn = find_end_of_turn(tokenizer)
+    chat = ChatFormat(tokenizer)
     token_ids: list[int] = []
     is_answer: list[bool] = []
     for index, (role, message) in enumerate(turns):
         if not message.strip():
             raise ValueError(f"chat_tokens: a message must not be empty. Got {message!r} from {role!r}.")
         _check_marks("chat_tokens", role, message)
-        if end_of_turn is None and "\n" in message.strip():
+        if chat.end_of_turn is None and "\n" in message.strip():
             raise ValueError(
                 "chat_tokens: a message must be one line if the tokenizer has no turn markers. "
                 f"Got {message!r} from {role!r}."
             )
-        if role == "model":
-            end = tokenizer.encode("\n", start=False) if end_of_turn is None else [end_of_turn]
-            part = tokenizer.encode(message.strip(), start=False) + end
-        elif end_of_turn is None:
-            part = tokenizer.encode(message.strip() + "\n", start=not index)
-        else:
-            text = next_turn(message) if index else chat_prompt(message)
-            part = tokenizer.encode(text, start=not index)
+        is_first, message = not index, message.strip()
+        part = chat.answer(message) if role == "model" else chat.question(message, is_first=is_first)
         token_ids += part
         is_answer += [role == "model"] * len(part)
     return token_ids, is_answer
+
+
+class ChatFormat:
+    """The tokens of a conversation's turns, each by itself, so that the tokens of a turn begin with those before it.
+
+    If the tokenizer has Gemma's turn markers, they enclose each turn, and the model ends its own. Otherwise a message
+    is a line, and the answer ends with the first non-empty line that the model writes.
+    """
+
+    def __init__(self, tokenizer: Tokenizer):
+        self.tokenizer = tokenizer
+        #: The id of `<end_of_turn>`; None if turns are lines.
+        self.end_of_turn = find_end_of_turn(tokenizer)
+
+    @property
+    def end(self) -> list[int]:
+        """What ends an answer: its marker, or its line break."""
+        return self.tokenizer.encode("\n", start=False) if self.end_of_turn is None else [self.end_of_turn]
+
+    def system(self, text: str) -> list[int]:
+        """Instructions before the first question: the beginning of its turn, or a line."""
+        text = text.strip()
+        return self.tokenizer.encode(
+            f"{text}\n" if self.end_of_turn is None else f"{_opened('user')}{text}\n\n", start=True
+        )
+
+    def question(
+        self, message: str, *, is_first: bool = False, is_ended: bool = True, is_opened: bool = False
+    ) -> list[int]:
+        """The user's message, and the opening of the model's turn.
+
+        `is_ended` says whether the answer before it has its `end`, and `is_opened` that `system` stands before it.
+        """
+        if self.end_of_turn is None:
+            text = f"{message}\n"
+            text = text if is_first or is_ended else f"\n{text}"
+        elif is_opened:
+            text = f"{message.strip()}{END_OF_TURN}\n{_opened('model')}"
+        else:
+            text = chat_prompt(message) if is_first else next_turn(message, ended=is_ended)
+        return self.tokenizer.encode(text, start=is_first)
+
+    def answer(self, message: str) -> list[int]:
+        """The model's message as it wrote it, and its end."""
+        return self.tokenizer.encode(message, start=False) + self.end
 
 
 def find_end_of_turn(tokenizer: Tokenizer) -> int | None:

@@ -5,7 +5,7 @@ import pytest
 
 from keras_griffin.__main__ import main
 from keras_griffin.commands import chat
-from keras_griffin.commands.shared.conversation import find_end_of_turn
+from keras_griffin.tokenizers.chat import find_end_of_turn
 
 pytestmark = pytest.mark.any_backend
 

@@ -11,17 +11,15 @@ from keras_griffin.generation import Greedy, LanguageModelState, TopP, load_stat
 from keras_griffin.generation.generate import Stream
 from keras_griffin.generation.state import fitted
 from keras_griffin.models import LanguageModel
-from keras_griffin.tokenizers import Tokenizer, chat_prompt, next_turn
-from keras_griffin.tokenizers.chat import find_end_of_turn
+from keras_griffin.tokenizers import Tokenizer
+from keras_griffin.tokenizers.chat import ChatFormat
 from keras_griffin.tokenizers.incremental_decoder import IncrementalDecoder
-from keras_griffin.tokenizers.special_tokens import END_OF_TURN
 
 
 class Conversation:
-    """A conversation in alternating turns; the model, which has a tokenizer, reads each token once.
+    """A conversation in alternating turns of a `ChatFormat`; the model, which has a tokenizer, reads each token once.
 
-    If the tokenizer has Gemma's turn markers, they enclose each turn, and the model ends its own. Otherwise a message
-    is a line, and the answer ends with the first non-empty line that the model writes. Turn n uses seed + n.
+    Turn n uses seed + n.
     """
 
     def __init__(self, model: LanguageModel, most_tokens: int, sampler: Greedy | TopP, seed: int | None = None):
@@ -29,7 +27,7 @@ class Conversation:
         self.most_tokens = most_tokens
         self.sampler = sampler
         self.tokenizer = cast(Tokenizer, model.tokenizer)
-        self.end_of_turn = find_end_of_turn(self.tokenizer)
+        self.format = ChatFormat(self.tokenizer)
         self._seeds = itertools.repeat(None) if seed is None else (n % 2**64 for n in itertools.count(seed))
         self.start_anew()
 
@@ -51,8 +49,7 @@ class Conversation:
         """The state including the end of the last answer, even if that was cut short: a state for `resume`."""
         if self.is_ended:
             return self.state
-        token_ids = self.tokenizer.encode("\n" if self.end_of_turn is None else END_OF_TURN, start=False)
-        return self.model.prefill([token_ids], state=self.state)
+        return self.model.prefill([self.format.end], state=self.state)
 
     def resume(self, state: LanguageModelState) -> None:
         """Resume a conversation of this model from its state at the end of a turn."""
@@ -79,21 +76,15 @@ class Conversation:
         tokenizer does not accept, or with a turn marker, is a ValueError and changes nothing.
         """
         state = self.state
-        token_ids = self.tokenizer.encode(self._framed(message, state), start=_is_new(state))
+        token_ids = self.format.question(message, is_first=_is_new(state), is_ended=self.is_ended)
         stop_ids = {*self.tokenizer.stop_ids}
-        if self.end_of_turn is not None:
-            stop_ids.add(self.end_of_turn)
+        if self.format.end_of_turn is not None:
+            stop_ids.add(self.format.end_of_turn)
         self._stream = stream = self.model.stream(
             [token_ids], self.most_tokens, sampler=self.sampler, seed=next(self._seeds), stop_ids=stop_ids, state=state
         )
         self.is_ended = False
         return self._pieces(stream)
-
-    def _framed(self, message, state):
-        """The message with the format around it."""
-        if self.end_of_turn is None:
-            return ("" if self.is_ended else "\n") + message + "\n"
-        return chat_prompt(message) if _is_new(state) else next_turn(message, ended=self.is_ended)
 
     def _pieces(self, stream):
         decoder = IncrementalDecoder(self.tokenizer, is_first=False)
@@ -101,10 +92,10 @@ class Conversation:
         for (token_id,) in stream:
             piece = decoder.push(int(token_id))
             has_words = has_words or bool(piece.strip())
-            if self.end_of_turn is None:
+            if self.format.end_of_turn is None:
                 self.is_ended = has_words and "\n" in piece
             else:
-                self.is_ended = token_id == self.end_of_turn
+                self.is_ended = token_id == self.format.end_of_turn
             yield piece
             if self.is_ended:
                 return

@@ -5,9 +5,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.commands.shared.conversation import Conversation, find_end_of_turn
+from keras_griffin.commands.shared.conversation import Conversation
 from keras_griffin.generation import Temperature
 from keras_griffin.tokenizers import ByteTokenizer, chat_prompt, next_turn
+from keras_griffin.tokenizers.chat import find_end_of_turn
 
 pytestmark = pytest.mark.any_backend
 
