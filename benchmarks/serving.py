@@ -130,7 +130,7 @@ def talk(model, file, small):
     shown = (2, turns // 2, turns)
     head = " | ".join(f"turn {turn}, ms | tokens read, of" for turn in shown)
     print(f"| states | {head} |\n|---|{'---|---|' * len(shown)}")
-    for name, options in {"kept": (), "not kept": ("--kept-bytes", "0")}.items():
+    for name, options in {"kept": (), "not kept": ("--kept-megabytes", "0")}.items():
         with served(file, *options) as (_, port):
             results = []
             # Once to compile, then thrice.
@@ -171,7 +171,7 @@ def requests(model, file, small):
         return fields, generator.randrange(1, 6) if generator.random() < 0.1 else None
 
     asked = [drawn(number) for number in range(total)]
-    with served(file, "--kept-bytes", str(1 << 25)) as (process, port):
+    with served(file, "--kept-megabytes", "32") as (process, port):
 
         async def all_of(part):
             places = asyncio.Semaphore(64)
