@@ -20,6 +20,7 @@ if not is_command_line():
         mixers,
         models,
         ops,
+        serving,
         tokenizers,
         training,
     )
@@ -43,6 +44,7 @@ __all__ = [
     "mixers",
     "models",
     "ops",
+    "serving",
     "tokenizers",
     "training",
 ]

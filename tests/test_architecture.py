@@ -25,7 +25,7 @@ LADDER = (
     ("mixers",),
     ("generation",),
     ("models",),
-    ("tasks", "conversion", "training", "distribution", "inspection", "export"),
+    ("tasks", "conversion", "training", "distribution", "inspection", "export", "serving"),
     ("commands",),
     ("__main__",),
     ("testing",),
@@ -34,7 +34,10 @@ LEVELS = {folder: level for level, folders in enumerate(LADDER) for folder in fo
 #: Where files named after a backend may import it.
 WITH_BACKENDS = ("backends", "ops", "generation", "models", "conversion", "training", "distribution", "export")
 #: Packages beside Keras, NumPy and the backends that a function may import when it is called, each named by an extra.
-OPTIONAL = {"huggingface_hub", "jax_triton", "matplotlib", "onnxscript", "orbax", "sentencepiece", "tokenizers"}
+OPTIONAL = {
+    *("huggingface_hub", "jax_triton", "matplotlib", "onnxscript", "orbax", "prometheus_client", "sentencepiece"),
+    *("starlette", "tokenizers", "uvicorn"),
+}
 #: What every file may import. Keras itself needs ml_dtypes, and NumPy has no bfloat16 without it.
 NEEDED = {"keras", "ml_dtypes", "numpy", "safetensors"}
 #: Attributes that not all objects of Keras, of the backends, of packages around tokenizers and of Python have.
@@ -88,7 +91,7 @@ class Source:
                 "__import__",
             ):
                 yield _literal_start(child.args[0]), at_import
-            in_function = isinstance(child, ast.FunctionDef | ast.Lambda)
+            in_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
             yield from self._imports(child, at_import and not in_function)
 
 

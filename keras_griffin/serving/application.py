@@ -5,6 +5,7 @@ import secrets
 from typing import Any
 
 from keras_griffin.checks import COUNT, POSITIVE, checked, integer_from
+from keras_griffin.models import LanguageModel
 from keras_griffin.serving.engine import Engine
 from keras_griffin.serving.fields import Limits
 from keras_griffin.serving.gate import Gate
@@ -17,7 +18,7 @@ STATE_KEY = "KERAS_GRIFFIN_STATE_KEY"
 
 
 def app(
-    model,
+    model: LanguageModel,
     *,
     name: str | None = None,
     slots: int = 64,
@@ -67,9 +68,8 @@ def app(
         from starlette.applications import Starlette
         from starlette.middleware import Middleware
     except ImportError as error:
-        raise ImportError(
-            f"app: starlette and prometheus-client must be installed: pip install 'keras-griffin[serve]' ({error})."
-        ) from error
+        rule = "app: starlette and prometheus-client must be installed: pip install 'keras-griffin[serve]'."
+        raise ImportError(rule) from error
     if model.tokenizer is None:
         raise ValueError("app: the model must have a tokenizer; set model.tokenizer. Got a model without one.")
     counts = {"slots": slots, "most_tokens": most_tokens, "most_prompt_tokens": most_prompt_tokens}

@@ -9,8 +9,8 @@ pytestmark = pytest.mark.any_backend
 
 
 def test_every_command_is_a_module_with_options_and_an_action():
-    ours = ["chat", "compare", "convert", "explain", "export", "fine-tune", "generate", "inspect", "tokenize", "train"]
-    assert ours == COMMANDS
+    ours = ["chat", "compare", "convert", "explain", "export", "fine-tune", "generate", "inspect", "serve", "tokenize"]
+    assert [*ours, "train"] == COMMANDS
     for command in map(find_command, COMMANDS):
         assert callable(command.add_arguments) and callable(command.run)
         assert command.__doc__.splitlines()[0].endswith(".")

@@ -100,8 +100,13 @@ def add_windows(group: argparse._ActionsContainer, unit: str) -> None:
 def add_model(parser: argparse.ArgumentParser) -> None:
     """The model, its adapter and its dtype."""
     parser.add_argument("--model", required=True, metavar="MODEL", help=MODEL)
-    parser.add_argument("--adapter", metavar="FILE", help="an adapter that fine-tune trained for this model")
+    add_adapter(parser)
     add_dtype(parser)
+
+
+def add_adapter(parser: argparse.ArgumentParser) -> None:
+    """The adapter of the model."""
+    parser.add_argument("--adapter", metavar="FILE", help="an adapter that fine-tune trained for this model")
 
 
 def add_dtype(parser: argparse.ArgumentParser) -> None:
