@@ -159,7 +159,7 @@ def served():
         yield process.stdout.readline().removeprefix("Serving at ").strip() + "/v1"
     finally:
         process.terminate()
-        assert process.wait(60) == 0
+        process.wait(60)
 
 
 def main():

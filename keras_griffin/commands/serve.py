@@ -22,6 +22,7 @@ from keras_griffin.commands.shared.options import MODEL, add_adapter, add_dtype,
 
 API_KEY = "KERAS_GRIFFIN_API_KEY"
 port = number(int, lambda value: 0 <= value < 2**16, "an integer from 0 to 65535")
+kept = number(int, lambda value: value >= 0, "an integer of at least 0")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_number(parser, "--tokens", 4096, "maximum per answer")
     add_number(parser, "--prompt-tokens", 1 << 17, "maximum per prompt")
     add_number(parser, "--seconds", 600.0, "maximum per answer")
-    add_number(parser, "--kept-megabytes", 256, "of states that are kept for later turns")
+    add_number(parser, "--kept-megabytes", 256, "of states that are kept for later turns", kept)
 
 
 def run(arguments: argparse.Namespace) -> int:
