@@ -141,7 +141,10 @@ def say(tab, message, then="Send"):
 
 
 def answers(tab):
-    return [answer.removeprefix("a-model: ") for answer in tab.locator(".answer").all_text_contents()]
+    """Those on the page, each of which a screen reader introduces."""
+    texts = tab.get_by_role("log", name="The conversation").locator(".answer").all_text_contents()
+    assert all(text.startswith("a-model: ") for text in texts)
+    return [text.removeprefix("a-model: ") for text in texts]
 
 
 def measured(tab, name):
