@@ -14,8 +14,8 @@ from keras_griffin.serving.answer import Answer
 from keras_griffin.serving.job import Failed, Job, Read
 from keras_griffin.serving.kept_states import KeptStates
 from keras_griffin.serving.reading import Reading
-from keras_griffin.serving.rows import joined, trimmed, with_places
-from keras_griffin.serving.steps import score, scored, step
+from keras_griffin.serving.rows import Rows
+from keras_griffin.serving.steps import preparing, score, scored, step
 
 #: How many tokens of a prompt, and of all prompts together, are read between two steps of the answers.
 PIECE = 128
@@ -59,6 +59,8 @@ class Engine:
         self.model, self.slots, self.kept_every, self.most_waiting = model, slots, kept_every, most_waiting
         self._kept = KeptStates(kept_bytes)
         self._initial = model.initial_state(1)
+        self._prepare = preparing(model)
+        self._rows = Rows(self._prepare, self._initial)
         self._changed = threading.Condition()
         #: Guarded by `_changed`, as is the number of jobs that have not ended.
         self._arrived: collections.deque[Reading] = collections.deque()
@@ -214,11 +216,11 @@ class Engine:
         if not pieces:
             return
         token_ids, mask = aligned(pieces)
-        state = joined([reading.state for reading in readings], len(token_ids))
-        state = with_places(state, max(reading.seen for reading in readings), token_ids.shape[1])
+        state = self._rows.joined([reading.state for reading in readings], len(token_ids))
+        state = self._rows.with_places(state, max(reading.seen for reading in readings), token_ids.shape[1])
         state = consume(self.model, state, token_ids, mask)
         for place, (reading, piece) in enumerate(zip(readings, pieces, strict=True)):
-            alone = trimmed(state.select([place]), reading.seen + len(piece))
+            state, alone = self._rows.taken(state, place, reading.seen + len(piece))
             reading.went_on(len(piece), alone, self._kept)
             self._read += len(piece)
 
@@ -227,15 +229,17 @@ class Engine:
             return
         piece = reading.piece(PIECE)
         token_ids, mask = aligned([piece])
-        state = with_places(joined([reading.state], len(token_ids)), reading.seen, token_ids.shape[1])
-        scores, state = score(self.model, state, token_ids, mask)
+        state = self._rows.joined([reading.state], len(token_ids))
+        state = self._rows.with_places(state, reading.seen, token_ids.shape[1])
+        scores, state = score(self._prepare, state, token_ids, mask)
         top = max(job.top_logprobs or 0 for job in reading.jobs)
         start = token_ids.shape[1] - len(piece)
         for place, token_id in enumerate(piece.tolist()):
             found = scored(token_id, scores, (0, start + place), top)
             is_predicted = reading.scores or reading.jobs[0].state is not None
             reading.scores.append(found if is_predicted else found._replace(logprob=None, top=()))
-        reading.went_on(len(piece), trimmed(state.select([0]), reading.seen + len(piece)), self._kept)
+        _, alone = self._rows.taken(state, 0, reading.seen + len(piece))
+        reading.went_on(len(piece), alone, self._kept)
         self._read += len(piece)
 
     def _rearrange(self, answers=(), states=()):
@@ -244,10 +248,10 @@ class Engine:
         kept = [self._answers[place] for place in live]
         if kept:
             seen = max(answer.seen for answer in kept)
-            states = [trimmed(self._state.select(live), seen), *states]
+            states = [self._rows.trimmed(self._state.select(live), seen), *states]
         self._answers = [*kept, *answers]
         count = _power_of_two(len(self._answers))
-        self._state = joined(states, count) if states else None
+        self._state = self._rows.joined(states, count) if states else None
         self._answers += [None] * (count - len(self._answers))
 
     def _step(self):
@@ -257,8 +261,8 @@ class Engine:
         for place, answer in live:
             temperature[place], top_p[place], uniform[place] = answer.job.temperature, answer.job.top_p, answer.draw()
         is_scored = any(answer.job.top_logprobs is not None for _, answer in live)
-        state = with_places(self._state, max(answer.seen for _, answer in live), 1)
-        ids, scores, self._state = step(self.model, state, temperature, top_p, uniform, is_scored)
+        state = self._rows.with_places(self._state, max(answer.seen for _, answer in live), 1)
+        ids, scores, self._state = step(self._prepare, state, temperature, top_p, uniform, is_scored)
         self._written += len(live)
         for place, answer in live:
             token_id, count = int(ids[place]), answer.job.top_logprobs
@@ -270,7 +274,7 @@ class Engine:
             self._rearrange()
 
     def _end(self, place, answer, reason):
-        state = trimmed(self._state.select([place]), answer.seen)
+        self._state, state = self._rows.taken(self._state, place, answer.seen)
         if answer.key is not None:
             self._kept.keep(answer.key, state)
         self._answers[place] = None

@@ -1,6 +1,10 @@
 """Rows of a state that come and go."""
 
+from collections.abc import Callable
+
+import keras
 import numpy as np
+from keras import ops
 
 from keras_griffin.generation.capacity import grows, walk, with_capacity, without_capacity
 from keras_griffin.generation.state import LanguageModelState, concatenate
@@ -11,24 +15,38 @@ def capacity(state: LanguageModelState) -> int:
     return max((leaf.shape[1] for _, leaf, grows in walk(state) if grows), default=0)
 
 
-def joined(states: list[LanguageModelState], count: int) -> LanguageModelState:
-    """The rows of several states, and copies of the last one up to `count` rows.
+class Rows:
+    """What is done with the rows of a model's states.
 
-    Copies, because the compiled functions donate their state.
+    The compiled functions donate their state, so what is to stay is a copy.
     """
-    state = states[0] if len(states) == 1 else concatenate(states)
-    return state.select(np.minimum(np.arange(count), state.num_rows - 1))
+
+    def __init__(self, prepare: Callable, initial_state: LanguageModelState):
+        self._prepare = prepare
+        self._grows = grows(initial_state)
+
+    def joined(self, states: list[LanguageModelState], count: int) -> LanguageModelState:
+        """The rows of several states, and copies of the last one up to `count` rows."""
+        state = states[0] if len(states) == 1 else concatenate(states)
+        return state.select(np.minimum(np.arange(count), state.num_rows - 1))
+
+    def taken(self, state: LanguageModelState, place: int, seen: int) -> tuple[LanguageModelState, LanguageModelState]:
+        """The state, which is donated, and one of its rows, which has seen that many tokens."""
+        state, alone = self._prepare(_taken)(state, np.array([place], "int32"))
+        return state, self.trimmed(alone, seen)
+
+    def trimmed(self, state: LanguageModelState, seen: int) -> LanguageModelState:
+        """The state without the places that no row has filled, of which the longest has seen that many tokens."""
+        return without_capacity(state, capacity(state) - seen) if self._grows else state
+
+    def with_places(self, state: LanguageModelState, seen: int, steps: int) -> LanguageModelState:
+        """The state with room for so many steps more."""
+        if not self._grows or (room := capacity(state)) >= seen + steps:
+            return state
+        # Powers of two, so that a function compiled for one size serves others.
+        return with_capacity(state, max(64, 1 << (seen + steps - 1).bit_length()) - room)
 
 
-def trimmed(state: LanguageModelState, seen: int) -> LanguageModelState:
-    """The state without the places that no row has filled, of which the longest has seen that many tokens."""
-    return without_capacity(state, capacity(state) - seen) if grows(state) else state
-
-
-def with_places(state: LanguageModelState, seen: int, steps: int) -> LanguageModelState:
-    """The state with room for so many steps more."""
-    room = capacity(state)
-    if not grows(state) or room >= seen + steps:
-        return state
-    # Powers of two, so that a function compiled for one size serves others.
-    return with_capacity(state, max(64, 1 << (seen + steps - 1).bit_length()) - room)
+def _taken(model, state, places):
+    # Both, so that the state's buffers become those of the result.
+    return state, keras.tree.map_structure(lambda leaf: ops.take(leaf, places, axis=0), state)

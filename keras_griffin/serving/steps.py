@@ -1,5 +1,8 @@
 """What the engine asks of the model: a token for each row, each with its own sampling, and the scores of a prompt."""
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 from keras import ops
 
@@ -13,22 +16,27 @@ from keras_griffin.serving.job import Scored
 MOST_TOP = 20
 
 
-def step(model, state: LanguageModelState, temperature, top_p, uniform, is_scored: bool):
+def preparing(model) -> Callable:
+    """`prepared` for this model, whose variables stay where they are: it looks for them once for each function."""
+    return functools.cache(lambda function, **fixed: prepared(function, model, **fixed))
+
+
+def step(prepare, state: LanguageModelState, temperature, top_p, uniform, is_scored: bool):
     """The next token of each row, what is known of it, and the state after it; the given state is donated.
 
     `temperature`, `top_p` and `uniform` are `(B,)` float32. A row of temperature 0 takes the likeliest token. What is
     known is the log-probability of the token, and the `MOST_TOP` likeliest ones with theirs, if `is_scored`.
     """
     is_cut = bool(np.any((top_p < 1) & (temperature > 0)))
-    run = prepared(_step, model, is_step=True, is_cut=is_cut, is_scored=is_scored)
+    run = prepare(_step, is_step=True, is_cut=is_cut, is_scored=is_scored)
     ids, state, *scores = run(state, temperature, top_p, uniform)
     return ops.convert_to_numpy(ids), [ops.convert_to_numpy(x) for x in scores], state
 
 
-def score(model, state: LanguageModelState, token_ids: np.ndarray, mask: np.ndarray | None):
+def score(prepare, state: LanguageModelState, token_ids: np.ndarray, mask: np.ndarray | None):
     """The scores of each token `(B, T)` of a prompt, as those of `step`, and the state after it."""
     arguments = (token_ids,) if mask is None else (token_ids, mask)
-    state, *scores = prepared(_score, model)(state, *arguments)
+    state, *scores = prepare(_score)(state, *arguments)
     return [ops.convert_to_numpy(x) for x in scores], state
 
 
