@@ -77,7 +77,6 @@ def test_a_client_that_takes_nothing_is_gone_after_a_while(served, monkeypatch):
 def failing(job):
     yield Read(0)
     yield Token(97, "a")
-    time.sleep(0.05)
     yield Failed("The engine has stopped.", 503)
 
 
