@@ -62,12 +62,12 @@ class Answering:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         content = self._reply.opening()
         failed = None
-        while failed is None:
+        while True:
             if content:
                 # A reader that is slow finds what has come meanwhile in one piece; the engine never waits for it.
                 async with asyncio.timeout(MOST_SECONDS):
                     await send({"type": "http.response.body", "body": content, "more_body": True})
-            if self._reply.is_over:
+            if failed is not None or self._reply.is_over:
                 break
             failed, indices = await self._take()
             content = self._reply.chunks(indices)
@@ -75,17 +75,18 @@ class Answering:
         await send({"type": "http.response.body", "body": last})
 
     async def _take(self) -> tuple[Failed | None, Iterable[int]]:
-        """Note the events that come next; the failure among them, and the indices of their choices."""
+        """Note the events that come next; the failure that ends them, and the indices of their choices."""
         events = await self._inbox.take()
+        indices = dict.fromkeys(index for index, _ in events)
         for index, event in events:
             if isinstance(event, Failed):
-                return event, ()
+                return event, indices
             choice = self._reply.choices[index]
             choice.take(event)
             if isinstance(event, Ended) and event.state is not None:
                 is_ended = self._protocol.is_ended(choice.last_token, event.reason)
                 choice.state = await asyncio.to_thread(self._protocol.signed.sign, event.state, is_ended=is_ended)
-        return None, dict.fromkeys(index for index, _ in events)
+        return None, indices
 
     def _note_times(self):
         if self._inbox.first_token_at is not None:

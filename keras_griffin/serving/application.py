@@ -62,6 +62,14 @@ def app(
     Raises:
         ImportError: starlette or prometheus-client is not installed; the extra `serve` has them.
         ValueError: the model has no tokenizer, or a limit is not a positive number.
+
+    Examples:
+        >>> from keras_griffin.models import Griffin, GriffinConfig
+        >>> from keras_griffin.serving import app
+        >>> from keras_griffin.tokenizers import ByteTokenizer
+        >>> config = GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8)
+        >>> app(Griffin(config, tokenizer=ByteTokenizer()), name="mine", slots=8)  # for uvicorn.run
+        <starlette.applications.Starlette object at ...>
     """
     try:
         import prometheus_client  # noqa: F401

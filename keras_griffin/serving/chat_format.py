@@ -1,6 +1,7 @@
 """The messages of a chat as segments of tokens, one for each: the state after each message can be kept."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -82,5 +83,5 @@ def _text(content):
         return ""
     if not isinstance(content, list):
         return content if is_text(content) else None
-    texts = [part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in content]
-    return "".join(texts) if all(map(is_text, texts)) else None
+    parts: list[Any] = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    return "".join(parts) if len(parts) == len(content) and all(map(is_text, parts)) else None

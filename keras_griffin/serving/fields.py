@@ -39,14 +39,14 @@ def _only(words, *neutral):
 
 def _is_stop(value):
     stops = [value] if isinstance(value, str) else value
-    return isinstance(stops, list) and len(stops) <= 4 and all(is_text(stop) and stop for stop in stops)
+    return isinstance(stops, list) and len(stops) <= 4 and all(is_text(each) and 0 < len(each) <= 100 for each in stops)
 
 
 def _is_prompt(value):
     if isinstance(value, str):
         return is_text(value)
-    rows = value if isinstance(value, list) else None
-    return bool(rows) and (all(map(is_text, rows)) or _are_ids(rows) or all(map(_are_ids, rows)))
+    is_list = isinstance(value, list) and bool(value)
+    return is_list and (all(map(is_text, value)) or _are_ids(value) or all(map(_are_ids, value)))
 
 
 def _are_ids(value):
@@ -58,12 +58,12 @@ _TEXT = Rule("a text", is_text)
 _NO_PENALTY = _only("0, because the server has no penalties", 0, 0.0)
 _NO_TOOLS = "left out, because the server calls no tools"
 _NO_SOUND = "left out, because the server writes text only"
+#: OpenAI pads its chunks unless told not to.
+_STREAM = ("include_usage", "include_obfuscation")
 _STREAM_OPTIONS = Rule(
     'an object with "include_usage" as true or false',
     lambda value: isinstance(value, dict) and all(name in _STREAM and FLAG.holds(value[name]) for name in value),
 )
-#: OpenAI pads its chunks unless told not to.
-_STREAM = ("include_usage", "include_obfuscation")
 
 
 def _shared(limits) -> dict[str, tuple[Rule, Any]]:
@@ -72,7 +72,7 @@ def _shared(limits) -> dict[str, tuple[Rule, Any]]:
         "n": (_integer(1, limits.choices), 1),
         "stream": (FLAG, False),
         "stream_options": (_STREAM_OPTIONS, {}),
-        "stop": (Rule("a text, or a list of up to 4, none of them empty", _is_stop), []),
+        "stop": (Rule("a text of 1 to 100 characters, or a list of up to 4", _is_stop), []),
         "seed": (_integer(-(2**63), 2**64 - 1), None),
         "temperature": (_number(2), 1.0),
         "top_p": (Rule("a number above 0 and at most 1", lambda x: is_number(x) and 0 < x <= 1), 1.0),

@@ -40,18 +40,19 @@ class Gate:
                 status, has_begun = message["status"], True
             await send(message)
 
-        application = self._application if self._admits(scope) else _unknown_key().response
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        application = self._application if self._admits(scope, path) else _unknown_key().response
         try:
             await application(scope, receive, noting)
             # As other servers note a client that hung up before it was answered.
             status = status if has_begun else 499
         finally:
-            self._metrics.requests.labels(route_of(scope["path"]), status).inc()
+            self._metrics.requests.labels(route_of(path), status).inc()
             seconds = time.perf_counter() - begun
-            LOG.info("%s %s %d %.3f s", scope["method"], escaped(scope["path"]), status, seconds)
+            LOG.info("%s %s %d %.3f s", scope["method"], escaped(path), status, seconds)
 
-    def _admits(self, scope):
-        if self._authorization is None or scope["path"] in OPEN:
+    def _admits(self, scope, path):
+        if self._authorization is None or path in OPEN:
             return True
         given = dict(scope["headers"]).get(b"authorization", b"")
         return hmac.compare_digest(given, self._authorization)

@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import contextlib
 import time
 
 from keras_griffin.serving.job import Ended, Event, Failed, Token
@@ -55,7 +56,9 @@ class Deliveries:
         self._events.append((inbox, index, event))
         if not self._is_woken:
             self._is_woken = True
-            self._loop.call_soon_threadsafe(self._hand_out)
+            # A server that was made to end at once has closed it.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._hand_out)
 
     def _hand_out(self):
         # First: an event that comes from now on wakes the loop once more.

@@ -51,13 +51,11 @@ class CompletionLogprobs:
         return lists
 
     def _place(self, token_id):
-        """Where a token begins, which is after characters that it shows to be broken."""
+        """Where a token begins: after a character that it shows to be broken, within one that it goes on with."""
         before = self._offset
         self._offset += len(self._decoder.push(token_id))
-        try:
-            return max(before, self._offset - len(self._tokenizer.token_bytes(token_id).decode()))
-        except UnicodeDecodeError:
-            return before
+        alone = len(IncrementalDecoder(self._tokenizer, is_first=False).push(token_id))
+        return max(before, self._offset - alone)
 
     def _text(self, token_id):
         """A token as OpenAI writes it; parts of characters as escaped bytes."""

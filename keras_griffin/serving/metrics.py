@@ -26,8 +26,8 @@ class Metrics:
         self.first_token_seconds, self.answer_seconds = (
             Histogram(f"keras_griffin_{name}_seconds", text, buckets=SECONDS, registry=self._registry)
             for name, text in (
-                ("first_token", "From a request to its first token"),
-                ("answer", "From a request to the end of its answer"),
+                ("first_token", "From a request, once it is read, to its first token"),
+                ("answer", "From a request, once it is read, to the end of its answer"),
             )
         )
 

@@ -14,7 +14,7 @@ from keras_griffin.serving.refusal import Refusal
 from keras_griffin.serving.signed import SignedStates
 from keras_griffin.tokenizers.chat import ChatFormat
 
-#: Below it a temperature is 0 in float32.
+#: What is smaller is 0 in float32.
 SMALLEST = float(np.finfo("float32").tiny)
 
 
@@ -129,7 +129,7 @@ class Protocol:
         stop, seed, temperature = fields["stop"], fields["seed"], fields["temperature"]
         shared |= {
             "temperature": temperature if temperature >= SMALLEST else 0.0,
-            "top_p": fields["top_p"],
+            "top_p": max(fields["top_p"], SMALLEST),
             "seed": secrets.randbits(64) if seed is None else seed % 2**64,
             "stop_ids": stop_ids | {*self.tokenizer.stop_ids},
             "stop_strings": (stop,) if isinstance(stop, str) else tuple(stop),

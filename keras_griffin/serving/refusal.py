@@ -36,5 +36,8 @@ class Refusal(Exception):
 
 def received(value: object) -> str:
     """A value of a request, cut where it is long."""
-    text = json.dumps(value)
+    try:
+        text = json.dumps(value)
+    except RecursionError:
+        return "too many levels"
     return text if len(text) <= 100 else f"{text[:97]}..."

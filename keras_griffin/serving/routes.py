@@ -70,7 +70,8 @@ class Routes:
             return Refusal(message, error.status_code, headers=error.headers).response
 
         async def fail(request, error):
-            return Refusal("The server has failed; its log says why.", 500).response
+            # The fault goes on to the ASGI server, which logs it and closes the connection.
+            return Refusal("The server has failed; its log says why.", 500, headers={"connection": "close"}).response
 
         async def ignore(request, error):
             return None

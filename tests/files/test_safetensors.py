@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from keras_griffin.files.safetensors import DTYPES, SafeTensors, StoredTensor, write_safetensors
+from keras_griffin.files.safetensors import DTYPES, InMemory, SafeTensors, StoredTensor, write_safetensors
 
 pytestmark = pytest.mark.any_backend
 
@@ -34,8 +34,8 @@ def test_what_is_written_is_read_here_and_by_the_package_that_defines_the_format
     write_safetensors(tmp_path / "ours", expected, {"format": "ünï"})
     safetensors.numpy.save_file(expected, tmp_path / "theirs", {"format": "ünï"})
     assert_same(safetensors.numpy.load_file(tmp_path / "ours"), expected)
-    for name in ("ours", "theirs"):
-        tensors = SafeTensors(tmp_path / name)
+    paths = [tmp_path / "ours", tmp_path / "theirs"]
+    for tensors in [*map(SafeTensors, paths), *(InMemory(path.read_bytes()) for path in paths)]:
         assert_same(tensors, expected)
         assert tensors.metadata == {"format": "ünï"} and len(tensors) == len(expected)
         for name, array in expected.items():
@@ -44,7 +44,16 @@ def test_what_is_written_is_read_here_and_by_the_package_that_defines_the_format
 
 def test_no_tensors_and_no_metadata(tmp_path):
     write_safetensors(tmp_path / "a", {})
-    assert dict(SafeTensors(tmp_path / "a")) == {} and SafeTensors(tmp_path / "a").metadata == {}
+    for tensors in (SafeTensors(tmp_path / "a"), InMemory((tmp_path / "a").read_bytes())):
+        assert dict(tensors) == {} and tensors.metadata == {}
+
+
+def test_bytes_that_are_no_file_are_refused(tmp_path):
+    write_safetensors(tmp_path / "a", some_tensors())
+    content = (tmp_path / "a").read_bytes()
+    for bad in (b"", content[:7], content[:100], content[:-1], content + b"a"):
+        with pytest.raises(ValueError, match="^InMemory: the bytes must be a valid safetensors file. Got "):
+            InMemory(bad)
 
 
 def test_arrays_in_any_order_of_memory(tmp_path):

@@ -12,7 +12,14 @@ import pytest
 from keras_griffin import layers, mixers
 from keras_griffin.files.safetensors import write_safetensors
 from keras_griffin.generation import load_state, save_state
-from keras_griffin.generation.state_io import FORMAT, STATE_TYPES, _sum, register_state_type
+from keras_griffin.generation.state_io import (
+    FORMAT,
+    STATE_TYPES,
+    _sum,
+    register_state_type,
+    state_from_bytes,
+    state_to_bytes,
+)
 from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
 from keras_griffin.testing.arrays import as_array
 from tests.next_backend import next_backend
@@ -37,6 +44,11 @@ def test_a_state_comes_back_as_it_was(tmp_path, family, dtype):
     save_state(state, tmp_path / "state")
     loaded = load_state(tmp_path / "state")
     assert_same(loaded, state)
+    content = state_to_bytes(state)
+    assert content == (tmp_path / "state").read_bytes()
+    assert_same(state_from_bytes(content), state)
+    with pytest.raises(ValueError, match="^load_state: the file must be undamaged. Got bytes: the checksum of "):
+        state_from_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     for row, expected in zip(*(model.generate([[]] * 3, 4, state=s) for s in (loaded, state)), strict=True):
         np.testing.assert_array_equal(row, expected)
 

@@ -3,12 +3,13 @@ import json
 import pytest
 
 from keras_griffin.serving.fields import Limits, chat_fields, completion_fields, fields_of
-from keras_griffin.serving.refusal import Refusal
+from keras_griffin.serving.refusal import Refusal, received
 
 pytestmark = pytest.mark.any_backend
 
 LIMITS = Limits(tokens=100, prompt_tokens=50, prompts=4, choices=8, seconds=60.0)
 TABLES = {"chat": chat_fields(LIMITS), "text": completion_fields(LIMITS)}
+STOP = "a text of 1 to 100 characters, or a list of up to 4"
 IDS = "a text, a list of texts, a list of token ids, or a list of such lists"
 
 
@@ -35,10 +36,11 @@ def refused(kind, content):
         ("text", "stream_options", {"usage": True}, 'an object with "include_usage" as true or false'),
         ("text", "stream_options", {"include_usage": 1}, 'an object with "include_usage" as true or false'),
         ("text", "stream_options", [], 'an object with "include_usage" as true or false'),
-        ("chat", "stop", "", "a text, or a list of up to 4, none of them empty"),
-        ("chat", "stop", ["a"] * 5, "a text, or a list of up to 4, none of them empty"),
-        ("chat", "stop", ["a", 1], "a text, or a list of up to 4, none of them empty"),
-        ("chat", "stop", {"a": 1}, "a text, or a list of up to 4, none of them empty"),
+        ("chat", "stop", "", STOP),
+        ("chat", "stop", ["a"] * 5, STOP),
+        ("chat", "stop", ["a", "b" * 93 + "c" * 8], STOP),
+        ("chat", "stop", ["a", 1], STOP),
+        ("chat", "stop", {"a": 1}, STOP),
         ("chat", "seed", 2**64, f"an integer from {-(2**63)} to {2**64 - 1}"),
         ("chat", "seed", "1", f"an integer from {-(2**63)} to {2**64 - 1}"),
         ("chat", "temperature", -0.1, "a number from 0 to 2"),
@@ -83,7 +85,7 @@ def refused(kind, content):
 )
 def test_a_wrong_value_is_refused_by_a_sentence_that_names_the_field(kind, name, value, rule):
     refusal = refused(kind, {name: value})
-    assert str(refusal) == f"{name} must be {rule}. Got {json.dumps(value)}."
+    assert str(refusal) == f"{name} must be {rule}. Got {received(value)}."
     assert refusal.param == name
 
 
@@ -140,3 +142,10 @@ def test_a_body_that_is_no_object_is_refused(body, sentence):
 def test_a_number_that_overflows_obeys_no_rule():
     with pytest.raises(Refusal, match="^temperature must be a number from 0 to 2. Got Infinity.$"):
         fields_of(b'{"temperature": 1e999}', TABLES["chat"])
+
+
+def test_a_value_of_many_levels_is_refused_too():
+    """Python reads more levels than it writes, or fewer."""
+    for levels in range(300, 3000, 100):
+        with pytest.raises(Refusal, match="^n must be|too many levels"):
+            fields_of(b'{"n": ' + b"[" * levels + b"]" * levels + b"}", TABLES["chat"])

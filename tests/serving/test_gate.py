@@ -76,3 +76,15 @@ def test_there_are_few_routes():
         "/v1/models/{id}",
         "other",
     ]
+
+
+def test_an_application_under_a_path_has_the_same_open_paths(bytes_model, scripted_engine, run_application):
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    inner = app(bytes_model, name="tiny", api_key=KEY, engine=scripted_engine())
+    outer = Starlette(routes=[Mount("/under", inner)], lifespan=inner.router.lifespan_context)
+    with run_application(outer) as at:
+        assert at.client.get("/under/health").status_code == 200
+        assert at.client.get("/under/v1/models").status_code == 401
+        assert at.client.get("/under/v1/models", headers={"authorization": f"Bearer {KEY}"}).status_code == 200

@@ -82,3 +82,11 @@ def test_no_event_is_lost_or_overtaken():
         assert found == [*range(count)]
 
     asyncio.run(main())
+
+
+def test_an_event_for_a_loop_that_is_closed_is_no_fault():
+    async def main():
+        return Deliveries(), Inbox(1, is_streamed=True)
+
+    deliveries, inbox = asyncio.run(main())
+    deliveries.put(inbox, 0, TOKEN)
