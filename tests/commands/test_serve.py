@@ -76,8 +76,8 @@ import sys, time
 from keras_griffin.__main__ import main
 from keras_griffin.commands.shared import load
 from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.serving import application
-from keras_griffin.serving.job import Ended, Read, Token
+from keras_griffin.serving.http import application
+from keras_griffin.serving.engine.job import Ended, Read, Token
 from keras_griffin.tokenizers import ByteTokenizer
 from tests.serving.conftest import ScriptedEngine
 

@@ -10,8 +10,8 @@ import uvicorn
 
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.serving import app
-from keras_griffin.serving.engine import Full, Measures
-from keras_griffin.serving.job import Ended, Read, Scored, Token
+from keras_griffin.serving.engine.engine import Full, Measures
+from keras_griffin.serving.engine.job import Ended, Read, Scored, Token
 from keras_griffin.tokenizers import ByteTokenizer, SentencePieceTokenizer
 from tests.tokenizers.conftest import MARKS, sentencepiece_proto
 

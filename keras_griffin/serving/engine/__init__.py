@@ -1,0 +1,1 @@
+"""One thread that owns the model, and what it does for many callers at once."""

@@ -1,0 +1,79 @@
+"""The answers that are being written, as the rows of one state."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from keras_griffin.generation.state import LanguageModelState
+from keras_griffin.serving.engine.answer import Answer
+from keras_griffin.serving.engine.kept_states import KeptStates
+from keras_griffin.serving.engine.rows import Rows
+from keras_griffin.serving.engine.steps import scored, step
+
+
+class Batch:
+    """Answers that come and go at every token; a row that has none is computed all the same, and not looked at.
+
+    Args:
+        prepare: of the model; see `preparing`.
+        rows: of its states.
+        kept: gets the state after each answer.
+    """
+
+    def __init__(self, prepare: Callable, rows: Rows, kept: KeptStates):
+        self._prepare, self._rows, self._kept = prepare, rows, kept
+        self._answers: list[Answer | None] = []
+        self._states: list[LanguageModelState] = []
+
+    @property
+    def live(self) -> list[tuple[int, Answer]]:
+        """The answers, each with its row."""
+        return [(place, answer) for place, answer in enumerate(self._answers) if answer is not None]
+
+    def drop(self, place: int) -> None:
+        """Forget the answer in that row."""
+        self._answers[place] = None
+
+    def rearrange(self, answers: Sequence[Answer] = (), states: Sequence[LanguageModelState] = ()) -> None:
+        """The answers that there are, and new ones with their states, in as few rows as a power of two allows."""
+        live = self.live
+        states = [*states]
+        if live:
+            (state,) = self._states
+            state = state.select([place for place, _ in live])
+            states = [self._rows.trimmed(state, max(answer.seen for _, answer in live)), *states]
+        self._answers = [*(answer for _, answer in live), *answers]
+        count = _power_of_two(len(self._answers))
+        self._states = [self._rows.joined(states, count)] if states else []
+        self._answers += [None] * (count - len(self._answers))
+
+    def step(self) -> list[Answer]:
+        """Write a token of each answer; those that have ended with it."""
+        live = self.live
+        temperature, top_p, uniform = np.zeros((3, len(self._answers)), "float32")
+        for place, answer in live:
+            temperature[place], top_p[place], uniform[place] = answer.job.temperature, answer.job.top_p, answer.draw()
+        is_scored = any(answer.job.top_logprobs is not None for _, answer in live)
+        (state,) = self._states
+        state = self._rows.with_places(state, max(answer.seen for _, answer in live), 1)
+        ids, scores, state = step(self._prepare, state, temperature, top_p, uniform, is_scored)
+        ended = []
+        for place, answer in live:
+            token_id, count = int(ids[place]), answer.job.top_logprobs
+            reason = answer.push(token_id, None if count is None else scored(token_id, scores, (place,), count))
+            if reason is not None:
+                state, alone = self._rows.taken(state, place, answer.seen)
+                if answer.key is not None:
+                    self._kept.keep(answer.key, alone)
+                self.drop(place)
+                answer.end(reason, alone)
+                ended.append(answer)
+        self._states = [state]
+        if _power_of_two(len(live) - len(ended)) < len(self._answers):
+            self.rearrange()
+        return ended
+
+
+def _power_of_two(count):
+    """The least one that is not below the count; 0 for 0."""
+    return 1 << (count - 1).bit_length() if count else 0
