@@ -12,6 +12,7 @@ from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.serving import app
 from keras_griffin.serving.engine.engine import Full, Measures
 from keras_griffin.serving.engine.job import Ended, Read, Scored, Token
+from keras_griffin.serving.http.answering import ignored
 from keras_griffin.tokenizers import ByteTokenizer, SentencePieceTokenizer
 from tests.tokenizers.conftest import MARKS, sentencepiece_proto
 
@@ -41,7 +42,7 @@ class ScriptedEngine:
 
     def __init__(self):
         self.script, self.room = letters("abc"), 100
-        self.jobs, self.cancelled = [], []
+        self.jobs, self.cancelled, self.only_read = [], [], []
         self.is_alive = False
         self.threads = []
 
@@ -56,6 +57,9 @@ class ScriptedEngine:
     def submit(self, jobs):
         if len(jobs) > self.room:
             raise Full
+        if jobs[0].deliver is ignored:
+            self.only_read += jobs
+            return
         self.jobs += jobs
         self.threads.append(threading.Thread(target=self._run, args=(jobs,)))
         self.threads[-1].start()
@@ -164,5 +168,6 @@ def one_server(bytes_model):
 def served(one_server):
     """The server of most tests, its engine as new."""
     engine = one_server.engine
-    engine.script, engine.room, engine.jobs, engine.cancelled = letters("abc"), 100, [], []
+    engine.script, engine.room = letters("abc"), 100
+    engine.jobs, engine.cancelled, engine.only_read = [], [], []
     return one_server

@@ -7,12 +7,16 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from keras_griffin.serving.engine.job import Ended, Failed
+import numpy as np
+
+from keras_griffin.serving.engine.engine import Full
+from keras_griffin.serving.engine.job import Ended, Failed, Job
 from keras_griffin.serving.http.inbox import Inbox
 from keras_griffin.serving.http.metrics import Metrics
 from keras_griffin.serving.http.protocol import Protocol
 from keras_griffin.serving.http.refusal import Refusal
 from keras_griffin.serving.http.replies import Reply, error_chunk, refusal_of
+from keras_griffin.tokenizers.special_tokens import TURN_MARKS
 
 #: A client that takes nothing for so many seconds is gone.
 MOST_SECONDS = 60.0
@@ -86,13 +90,30 @@ class Answering:
             if isinstance(event, Ended) and event.state is not None:
                 is_ended = self._protocol.is_ended(choice.last_token, event.reason)
                 choice.state = await asyncio.to_thread(self._protocol.signed.sign, event.state, is_ended=is_ended)
+        if self._reply.is_over:
+            self._keep_as_text()
         return None, indices
+
+    def _keep_as_text(self):
+        """Read the answer of a chat as its next turn will have it: a text may encode to other tokens than these."""
+        asked, text = self._reply.asked, self._reply.choices[0].text
+        if not asked.is_chat or asked.n > 1 or asked.shared["state"] is not None or any(map(text.count, TURN_MARKS)):
+            return
+        (prompt,) = asked.prompts
+        answer = np.array(self._protocol.chat_format.answer(text), "int32")
+        # A full engine has better things to do.
+        with contextlib.suppress(Full):
+            self._engine.submit([Job([*prompt.segments, answer], 0, ignored, seconds=self._protocol.limits.seconds)])
 
     def _note_times(self):
         if self._inbox.first_token_at is not None:
             self._metrics.first_token_seconds.observe(self._inbox.first_token_at - self._begun)
         if self._reply.is_over:
             self._metrics.answer_seconds.observe(time.perf_counter() - self._begun)
+
+
+def ignored(event):
+    """Nobody waits for it."""
 
 
 async def while_connected(receive: Callable[[], Coroutine[Any, Any, dict]], work: Coroutine[Any, Any, None]) -> None:

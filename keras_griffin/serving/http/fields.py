@@ -56,7 +56,7 @@ def _are_ids(value):
 _ANY = Rule("anything", lambda value: True)
 _TEXT = Rule("a text", is_text)
 _NO_PENALTY = _only("0, because the server has no penalties", 0, 0.0)
-_NO_TOOLS = "left out, because the server calls no tools"
+_NO_CALLS = "none or auto, because the server calls no tools"
 _NO_SOUND = "left out, because the server writes text only"
 #: OpenAI pads its chunks unless told not to.
 _STREAM = ("include_usage", "include_obfuscation")
@@ -110,10 +110,9 @@ def chat_fields(limits: Limits) -> dict[str, tuple[Rule, Any]]:
         "top_logprobs": (_integer(0, 20), None),
         "parallel_tool_calls": (FLAG, None),
         "prediction": (_ANY, None),
-        "tools": (_only(_NO_TOOLS, []), None),
-        "functions": (_only(_NO_TOOLS, []), None),
-        "tool_choice": (_only(_NO_TOOLS, "none", "auto"), None),
-        "function_call": (_only(_NO_TOOLS, "none", "auto"), None),
+        # A model may leave the tools alone that it is offered, as this one does.
+        **dict.fromkeys(("tools", "functions"), (Rule("a list", lambda value: isinstance(value, list)), None)),
+        **dict.fromkeys(("tool_choice", "function_call"), (_only(_NO_CALLS, "none", "auto"), None)),
         "response_format": (_only("of type text, because the server follows no format", {"type": "text"}), None),
         "modalities": (_only(_NO_SOUND, ["text"]), None),
         "audio": (_only(_NO_SOUND), None),

@@ -25,6 +25,8 @@ class Choice:
             self._logprobs = (
                 ChatLogprobs(tokenizer) if asked.is_chat else CompletionLogprobs(tokenizer, is_first=is_first)
             )
+        #: All of it.
+        self.text = ""
         self._texts, self._scores = list[str](), list[Any]()
         self.found = self.written = 0
         self.last_token: int | None = None
@@ -37,15 +39,19 @@ class Choice:
         if isinstance(event, Token):
             self.written += 1
             self.last_token = event.token_id
-            self._texts.append(event.text)
+            self._say(event.text)
             self._scores.append(event.scored)
         elif isinstance(event, Read):
             self.found = event.found
-            self._texts.append(self._echo)
+            self._say(self._echo)
             self._scores.extend(event.scored)
         elif isinstance(event, Ended):
-            self._texts.append(event.text)
+            self._say(event.text)
             self.reason = event.reason
+
+    def _say(self, text):
+        self.text += text
+        self._texts.append(text)
 
     def piece(self, *, is_delta: bool) -> dict | None:
         """The JSON of what has come since the last piece; None if there is nothing to say."""

@@ -133,3 +133,12 @@ def test_a_client_that_hangs_up_before_it_has_asked_is_no_fault(served):
         time.sleep(0.05)
     until(lambda: count() == before + 1)
     assert not served.engine.jobs
+
+
+def test_an_answer_is_read_as_its_text(served):
+    """For the next turn; not if a client keeps the state, or there are several answers."""
+    served.chat("hi")
+    served.chat("hi", n=2)
+    served.complete(prompt="hi")
+    (job,) = served.engine.only_read
+    assert bytes(job.token_ids.tolist()) == b"hi\nabc\n" and [len(each) for each in job.segments] == [3, 4]

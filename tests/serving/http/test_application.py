@@ -80,3 +80,20 @@ def test_the_engine_answers_as_generate_does(bytes_model, run_application):
         second = at.client.post("/v1/chat/completions", json=more).json()
         assert second["usage"]["prompt_tokens"] == 0
         assert at.client.get("/health").status_code == 200
+
+
+def test_the_next_turn_reads_its_message_alone(bytes_model, run_application):
+    """The bytes of an answer are rarely UTF-8, and its text has others."""
+    with run_application(app(bytes_model, slots=4)) as at:
+        messages, news = [], []
+        for question in ("hello", "and more", "more"):
+            messages.append({"role": "user", "content": question})
+            body = {"model": bytes_model.name, "messages": messages, "max_tokens": 20, "seed": 1}
+            answer = at.client.post("/v1/chat/completions", json=body).json()
+            messages.append({"role": "assistant", "content": answer["choices"][0]["message"]["content"]})
+            usage = answer["usage"]
+            news.append(usage["prompt_tokens"] - usage["prompt_tokens_details"]["cached_tokens"])
+            while at.client.get("/metrics").text.count("keras_griffin_waiting 0.0") == 0:
+                pass
+        assert "�" in messages[1]["content"]
+        assert news == [len("hello\n"), len("and more\n"), len("more\n")]

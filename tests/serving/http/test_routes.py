@@ -46,7 +46,7 @@ def test_what_is_not_there_is_refused_in_the_same_schema(served, method, path, s
             b'{"model": "tiny", "messages": [{"role": "user", "content": {}}]}',
             "messages[0].content",
         ),
-        ("chat/completions", b'{"model": "tiny", "tools": [{}]}', "tools"),
+        ("chat/completions", b'{"model": "tiny", "tool_choice": "required"}', "tool_choice"),
     ],
 )
 def test_a_request_that_is_wrong_has_400(served, path, content, param):
