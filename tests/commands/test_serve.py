@@ -1,3 +1,5 @@
+import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -9,6 +11,8 @@ import pytest
 
 from keras_griffin.__main__ import main
 from keras_griffin.commands.serve import is_loopback
+from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.tokenizers import ByteTokenizer
 
 pytestmark = pytest.mark.any_backend
 
@@ -119,3 +123,41 @@ def test_sigterm_lets_accepted_requests_be_answered_and_takes_no_more():
         assert process.wait(20) == -signal.SIGTERM
         errors = process.stderr.read()
     assert "POST /v1/completions 200" in errors and "Traceback" not in errors
+
+
+@contextlib.contextmanager
+def real_server(file):
+    """A process that serves a file, and a client of it."""
+    environment = {**os.environ, "KERAS_GRIFFIN_STATE_KEY": "the same"}
+    command = [sys.executable, "-m", "keras_griffin", "serve", str(file), "--port", "0"]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True, "env": environment}
+    with subprocess.Popen(command, **options) as process:
+        url = process.stdout.readline().split()[-1]
+        with httpx.Client(base_url=url, timeout=60) as client:
+            yield process, client
+        process.kill()
+
+
+@pytest.mark.slow
+def test_after_a_kill_clients_go_on(tmp_path):
+    """What was kept is gone: a conversation is read once more, and a state that its client holds is as good as ever."""
+    model = Griffin(GriffinConfig(256, 8, 1, num_heads=1, block_pattern=("recurrent",)), tokenizer=ByteTokenizer())
+    model.save(tmp_path / "tiny.keras")
+    body = {"model": "tiny", "prompt": "hello", "max_tokens": 6, "temperature": 0}
+
+    def ask(client, **changes):
+        (choice,) = client.post("/v1/completions", json={**body, **changes}).json()["choices"]
+        return choice
+
+    with real_server(tmp_path / "tiny.keras") as (process, client):
+        first = ask(client, state=True)
+        rest = ask(client, prompt="", state=first["state"])
+        with client.stream("POST", "/v1/completions", json={**body, "max_tokens": 4000, "stream": True}) as response:
+            lines = response.iter_lines()
+            next(lines)
+            process.kill()
+            with pytest.raises(httpx.TransportError):
+                list(lines)
+    with real_server(tmp_path / "tiny.keras") as (_, client):
+        assert ask(client, prompt="", state=first["state"])["text"] == rest["text"]
+        assert ask(client)["text"] == first["text"]
