@@ -13,9 +13,8 @@ import jax
 
 from keras_griffin.export import export
 from keras_griffin.export.jax_program import PLATFORMS
-from keras_griffin.models import Griffin, GriffinConfig
-from tests.export import comparison
 from tests.export.comparison import MODELS, assert_same_numbers
+from tests.export.registry import PARTS, WHATS, assert_layers
 
 
 def runner(path):
@@ -35,18 +34,12 @@ def test_the_file_does_what_the_model_does(tmp_path, name, what, chunk):
     assert_same_numbers(runner(tmp_path / "a.stablehlo"), model, what, chunk)
 
 
-def test_a_state_grows(tmp_path, monkeypatch):
-    # Each length is compiled anew.
-    monkeypatch.setattr(comparison, "STEPS", 5)
-    model = Griffin(GriffinConfig(32, 16, 1, num_heads=2, block_pattern=("global_mqa",)))
-    export(model, tmp_path / "a.stablehlo")
-    assert_same_numbers(runner(tmp_path / "a.stablehlo"), model, "step")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("part", comparison.PARTS)
-def test_every_mixer_and_unit(tmp_path, monkeypatch, part):
-    monkeypatch.setattr(comparison, "STEPS", 5)
-    model = comparison.mixers_or_units(part)
-    export(model, tmp_path / "a.stablehlo")
-    assert_same_numbers(runner(tmp_path / "a.stablehlo"), model, "step")
+@pytest.mark.parametrize("what", WHATS)
+@pytest.mark.parametrize("part", PARTS)
+def test_every_mixer_and_unit(tmp_path, part, what):
+    def written(model, **options):
+        export(model, tmp_path / "a.stablehlo", **options)
+        return runner(tmp_path / "a.stablehlo")
+
+    assert_layers(written, part, what)
