@@ -41,9 +41,9 @@ def assert_same_numbers(
     what: str,
     chunk: int | None = None,
     expected: Callable[..., Iterable[tuple[np.ndarray, float]]] | None = None,
-    steps: int = 100,
+    sizes: Iterable[tuple[int, int]] = ((1, 1), (3, 5), (3, 100)),
 ) -> None:
-    """Compare a program with the model's whole rows: three lengths, two batches, resets, and `steps` steps of state.
+    """Compare a program with the model's whole rows: three lengths, two batches, a reset, and 100 steps of state.
 
     Args:
         run: a call of the program, from its inputs to its outputs, by their names.
@@ -51,17 +51,18 @@ def assert_same_numbers(
         what, chunk: as for `export`.
         expected: for the model, its rows, and the step before which the first row is reset, each output and how far
             from it a program's may be: unless given, the model's own and `TOLERANCE`.
-        steps: of the longest rows.
+        sizes: numbers of rows, and of calls or steps: a chunk has as many calls as it needs.
     """
     if not isinstance(model, keras.Model):
         inputs = keras.Input((None, model.input_spec.axes[-1]), name="inputs")
         model = keras.Model(inputs, model(inputs))
     program = program_of(model, what, chunk)
     size = 1 if what == "sequence" else chunk or 1
-    for batch, count in ((1, 1), (3, 5), (3, -(-steps // size))):
+    for batch, count in sizes:
+        count = -(-count // size) if count > 5 else count
         rows = _rows(model, batch, count * size)
         # In the longest rows: each cut has lengths of its own, which JAX compiles.
-        cut = count // 2 if what != "sequence" and count > 5 else 0
+        cut = count // 2 if what != "sequence" and count * size > 5 else 0
         found = _called(run, program, rows) if what == "sequence" else _streamed(run, program, rows, cut)
         all_wanted = (expected or _own)(model, rows, cut * size)
         for tensor, name, got, (wanted, bound) in zip(model.outputs, program.outputs, found, all_wanted, strict=True):

@@ -95,7 +95,8 @@ def uncompiled():
 
 
 def assert_layers(written, part, what: str, without: tuple[str, ...] = ()) -> None:
-    """Compare with the layers what `written(model, what=, chunk=)` writes and opens, over 100 steps."""
-    steps = 12 if part == "growing" else 100
+    """Compare with the layers what `written(model, what=, chunk=)` writes and opens: three rows of 100 steps."""
+    # Others, and one row, are compared with a few models. Each costs a compilation on JAX.
+    sizes = [(3, 12 if part == "growing" else 100)]
     one, chunk = subject(part, without), WHATS[what]
-    assert_same_numbers(written(one.model, what=what, chunk=chunk), one.model, what, chunk, one.expected, steps)
+    assert_same_numbers(written(one.model, what=what, chunk=chunk), one.model, what, chunk, one.expected, sizes)

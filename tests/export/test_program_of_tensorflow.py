@@ -14,7 +14,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from keras_griffin.export import export
 from keras_griffin.models import SequenceEncoder
-from tests.export.comparison import MODELS, assert_same_numbers
+from tests.export.comparison import assert_same_numbers, encoder, language_model, unit
 from tests.export.registry import PARTS, assert_layers, model_of
 from tests.export.registry import WHATS as SIZES
 
@@ -39,30 +39,11 @@ def tflite(path):
 
 
 @pytest.mark.parametrize("what, chunk", WHATS)
-@pytest.mark.parametrize("name", MODELS)
-def test_a_saved_model_does_what_the_model_does(tmp_path, name, what, chunk):
-    model = MODELS[name]()
-    export(model, tmp_path / "served", what=what, chunk=chunk)
-    assert_same_numbers(saved_model(tmp_path / "served"), model, what, chunk)
-
-
-@pytest.mark.parametrize(
-    "name, what, chunk",
-    [
-        ("language_model", "step", None),
-        ("encoder", "step", None),
-        ("unit", "chunk", 7),
-        ("unit", "sequence", None),
-        pytest.param("language_model", "chunk", 7, marks=pytest.mark.slow),
-        pytest.param("language_model", "sequence", None, marks=pytest.mark.slow),
-        pytest.param("encoder", "chunk", 7, marks=pytest.mark.slow),
-        pytest.param("encoder", "sequence", None, marks=pytest.mark.slow),
-    ],
-)
-def test_a_tflite_file_does_what_the_model_does(tmp_path, name, what, chunk):
-    model = MODELS[name]()
-    export(model, tmp_path / "a.tflite", what=what, chunk=chunk)
-    assert_same_numbers(tflite(tmp_path / "a.tflite"), model, what, chunk)
+@pytest.mark.parametrize("file, read", [("served", saved_model), ("m.tflite", tflite)], ids=["saved_model", "tflite"])
+def test_a_file_does_what_the_model_does(tmp_path, file, read, what, chunk):
+    model = language_model()
+    export(model, tmp_path / file, what=what, chunk=chunk)
+    assert_same_numbers(read(tmp_path / file), model, what, chunk)
 
 
 def test_a_saved_model_needs_no_xla(tmp_path):
@@ -83,7 +64,7 @@ def compiled(function):
 
 
 def test_the_names_of_a_saved_model_are_those_of_its_json(tmp_path):
-    export(MODELS["unit"](), tmp_path / "served")
+    export(unit(), tmp_path / "served")
     facts = json.loads((tmp_path / "served.json").read_text("utf-8"))
     loader = tf.compat.v1.saved_model
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
@@ -95,7 +76,7 @@ def test_the_names_of_a_saved_model_are_those_of_its_json(tmp_path):
 
 
 def test_serve_takes_the_inputs_in_order(tmp_path):
-    model = MODELS["encoder"]()
+    model = encoder()
     export(model, tmp_path / "served", what="sequence")
     rows = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
     loaded = tf.saved_model.load(tmp_path / "served")
