@@ -20,8 +20,8 @@ from keras_griffin.export import export  # noqa: E402
 from keras_griffin.export.write import _whole  # noqa: E402
 from keras_griffin.layers import UNITS  # noqa: E402
 from keras_griffin.models import Griffin, GriffinConfig, SequenceEncoder  # noqa: E402
-from tests.export import comparison  # noqa: E402
 from tests.export.comparison import assert_same_numbers  # noqa: E402
+from tests.export.registry import PARTS, assert_layers  # noqa: E402
 
 # PyTorch's own.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -66,20 +66,10 @@ def pt2_file(path):
     return run
 
 
-WHATS = [
-    {"what": "step"},
-    pytest.param({"what": "chunk", "chunk": 3}, marks=pytest.mark.slow),
-    pytest.param({"what": "sequence"}, marks=pytest.mark.slow),
-]
-
-
-@pytest.mark.parametrize("options", WHATS, ids=lambda options: options["what"])
-@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.slow) for part in (1, 2, 3)), "units"])
-def test_every_mixer_and_unit(part, options, tmp_path, monkeypatch):
-    # A whole row of a state space is a product of chunks, whose float32 differs from that of steps by 1e-5.
-    monkeypatch.setattr(comparison, "TOLERANCE", 3e-5)
-    model = comparison.mixers_or_units(part)
-    assert_same_numbers(written(model, tmp_path / "m.onnx", **options), model, **options)
+@pytest.mark.parametrize("what", ["step", *(pytest.param(x, marks=pytest.mark.slow) for x in ("chunk", "sequence"))])
+@pytest.mark.parametrize("part", [0, *(pytest.param(x, marks=pytest.mark.slow) for x in PARTS[1:])])
+def test_every_mixer_and_unit(part, what, tmp_path):
+    assert_layers(lambda model, **options: written(model, tmp_path / "m.onnx", **options), part, what)
 
 
 def encoder(pool, masked, layers=keras.Model):
