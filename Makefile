@@ -1,6 +1,7 @@
 # make quickstart   train a small Griffin on this machine's Python standard library and sample from it
 # make test         run every test on JAX, PyTorch and TensorFlow, and inference tests on NumPy
 # make parity       compare logits, greedy tokens and files with transformers and DeepMind's recurrentgemma
+# make clients      ask a server of python_tiny by openai's and LangChain's clients
 # make lint         check format, lint and types
 # make bench        run the benchmarks, into benchmarks/results/
 # make experiments  repeat the paper's experiments at a small size, into experiments/results/
@@ -14,7 +15,7 @@
 # make wheel        run README's examples with the wheel, in an empty environment with one backend
 #
 # Each target creates .venv and installs missing dependencies. parity also creates .venv-parity, for the packages that
-# it compares with; compatibility has .venv-oldest and .venv-newest alone; wheel uses a temporary environment.
+# it compares with, and clients .venv-clients; compatibility has .venv-oldest and .venv-newest alone; wheel uses a temporary environment.
 # PYTHON sets the interpreter, BACKEND the backend, WHEEL an existing wheel. OUTPUT sets the folder of quickstart, which
 # replaces runs/quickstart, the default, and refuses a named folder that holds a run.
 
@@ -38,7 +39,7 @@ endif
 install = @$(PYTHON) scripts/environment.py
 run = .venv/bin/python
 
-.PHONY: help quickstart test parity lint format bench experiments accelerator notebooks notebooks-small figures docs wheel compatibility demo
+.PHONY: help quickstart test parity clients lint format bench experiments accelerator notebooks notebooks-small figures docs wheel compatibility demo
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -55,6 +56,11 @@ parity:
 	$(install) jax torch tensorflow orbax
 	$(install) --into .venv-parity parity
 	$(run) -m parity.run $(ARGUMENTS)
+
+clients:
+	$(install) $(BACKEND) serve tokenizers
+	$(install) --into .venv-clients clients
+	KERAS_BACKEND=$(BACKEND) .venv-clients/bin/python scripts/try_clients.py
 
 lint:
 	$(install) dev

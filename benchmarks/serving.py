@@ -2,10 +2,10 @@
 
     KERAS_BACKEND=jax python benchmarks/serving.py [--parts clients,talk,requests] [--small]
 
-`clients`: each streams 128 greedy tokens after 16 of its own; `generate` continues the same prompts in one batch, in this
-process, right before. `talk`: 50 turns of a chat, with states kept and without. `requests`: 2,000 random ones from up to
-64 clients, of which some hang up; every whole answer is compared with `generate`. The server is a process of its own,
-and the clients are this one, on the same cores.
+`clients`: each streams 128 greedy tokens after 16 of its own; `generate` continues the same prompts in one batch, in
+this process, right before. `talk`: 50 turns of a chat with `python_tiny`, with states kept and without. `requests`:
+2,000 random ones from up to 64 clients, of which some hang up; every whole answer is compared with `generate`. The
+server is a process of its own, and the clients are this one, on the same cores.
 """
 
 import argparse
@@ -125,21 +125,19 @@ def clients(model, file, small):
 
 
 def talk(model, file, small):
-    """The first token of a turn, and the tokens of its prompt that are read."""
+    """The first token of a turn, and the tokens of its prompt that are read, of `python_tiny`."""
     turns = 6 if small else 50
     shown = (2, turns // 2, turns)
     head = " | ".join(f"turn {turn}, ms | tokens read, of" for turn in shown)
     print(f"| states | {head} |\n|---|{'---|---|' * len(shown)}")
     for name, options in {"kept": (), "not kept": ("--kept-megabytes", "0")}.items():
-        with served(file, *options) as (_, port):
+        with served("python_tiny", *options) as (_, port):
             results = []
             # Once to compile, then thrice.
             for talk in range(1 if small else 4):
                 messages, times = [], {}
                 for turn in range(1, turns + 1):
-                    messages.append(
-                        {"role": "user", "content": f"Question {turn} of talk {talk}, with some words in it."}
-                    )
+                    messages.append({"role": "user", "content": f"# {turn} of talk {talk}, with some words"})
                     answer, first, usage = asyncio.run(
                         ask(port, "/v1/chat/completions", messages=messages, max_tokens=32, seed=turn)
                     )
