@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=jax python benchmarks/serving.py [--parts clients,talk,requests] [--small]
 
-`clients`: each streams 128 greedy tokens after 16 of its own; `generate` continues the same prompts in one batch, in
+`clients`: each streams greedy tokens after 16 of its own; `generate` continues the same prompts in one batch, in
 this process, right before. `talk`: 50 turns of a chat with `python_tiny`, with states kept and without. `requests`:
 2,000 random ones from up to 64 clients, of which some hang up; every whole answer is compared with `generate`. The
 server is a process of its own, and the clients are this one, on the same cores.
@@ -31,14 +31,24 @@ from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.tokenizers import ByteTokenizer
 
 CLIENTS = (1, 8, 64)
+#: Widths, numbers of layers, tokens of each answer, and repetitions.
+SIZES = ((384, 6, 128, 5), (768, 12, 32, 3))
 
 
-def made(small):
+def made(width, num_layers):
     """A model of bytes with random weights."""
-    width = 32 if small else 384
-    model = Griffin(GriffinConfig(256, width, 3 if small else 6, num_heads=4, window=64))
+    model = Griffin(GriffinConfig(256, width, num_layers, num_heads=width // 64 or 1, window=64))
     model.tokenizer = ByteTokenizer()
     return model
+
+
+@contextlib.contextmanager
+def saved(model):
+    """The file of a model."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, "model.keras")
+        model.save(file)
+        yield file
 
 
 @contextlib.contextmanager
@@ -94,37 +104,46 @@ async def ask(port, path, hang_up_after=None, **fields):
     return text, first, usage
 
 
-def clients(model, file, small):
+def clients(small):
     """Tokens a second of the server beside `generate`, and the first token."""
-    count = 16 if small else 128
-    print("| clients | `generate`, tokens/s | server, tokens/s | ratio | first token, ms |\n|---|---|---|---|---|")
-    with served(file) as (_, port):
-        for number in CLIENTS:
-            generator = random.Random(number)
-            prompts = [[generator.randrange(256) for _ in range(16)] for _ in range(number)]
-
-            async def together(prompts=prompts):
-                fields = {"max_tokens": count, "temperature": 0}
-                asked = (ask(port, "/v1/completions", prompt=prompt, **fields) for prompt in prompts)
-                return await asyncio.gather(*asked)
-
-            asyncio.run(together())
-            model.generate(prompts, count)
-            ours, theirs, firsts = [], [], []
-            for _ in range(1 if small else 5):
-                begun = time.perf_counter()
-                model.generate(prompts, count)
-                theirs.append(number * count / (time.perf_counter() - begun))
-                begun = time.perf_counter()
-                found = asyncio.run(together())
-                ours.append(number * count / (time.perf_counter() - begun))
-                assert all(usage["completion_tokens"] == count for *_, usage in found)
-                firsts += [1e3 * first for _, first, _ in found]
-            ours, theirs = statistics.median(ours), statistics.median(theirs)
-            print(f"| {number} | {theirs:.0f} | {ours:.0f} | {ours / theirs:.2f} | {statistics.median(firsts):.0f} |")
+    print("| parameters | clients | `generate`, tokens/s | server, tokens/s | ratio | first token, ms |")
+    print("|---|---|---|---|---|---|")
+    for width, num_layers, count, repeats in [(32, 3, 16, 1)] if small else SIZES:
+        model = made(width, num_layers)
+        with saved(model) as file, served(file) as (_, port):
+            for number in CLIENTS:
+                results = side_by_side(model, port, number, count, repeats)
+                theirs, ours, first = map(statistics.median, zip(*results, strict=True))
+                parameters = f"{model.count_params() / 1e6:.1f} M"
+                row = f"| {parameters} | {number} | {theirs:.0f} | {ours:.0f} | {ours / theirs:.2f} | {first:.0f} |"
+                print(row, flush=True)
 
 
-def talk(model, file, small):
+def side_by_side(model, port, number, count, repeats):
+    """Of each repetition: tokens a second of `generate` and of the server, and ms to the first token."""
+    generator = random.Random(number)
+    prompts = [[generator.randrange(256) for _ in range(16)] for _ in range(number)]
+
+    async def together():
+        fields = {"max_tokens": count, "temperature": 0}
+        return await asyncio.gather(*(ask(port, "/v1/completions", prompt=prompt, **fields) for prompt in prompts))
+
+    results = []
+    # The first compiles.
+    for _ in range(1 + repeats):
+        begun = time.perf_counter()
+        model.generate(prompts, count)
+        theirs = time.perf_counter() - begun
+        begun = time.perf_counter()
+        found = asyncio.run(together())
+        ours = time.perf_counter() - begun
+        assert all(usage["completion_tokens"] == count for *_, usage in found)
+        first = 1e3 * statistics.median(first for _, first, _ in found)
+        results.append((number * count / theirs, number * count / ours, first))
+    return results[1:]
+
+
+def talk(small):
     """The first token of a turn, and the tokens of its prompt that are read, of `python_tiny`."""
     turns = 6 if small else 50
     shown = (2, turns // 2, turns)
@@ -153,7 +172,7 @@ def talk(model, file, small):
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def requests(model, file, small):
+def requests(small):
     """Many random requests: those that are not what `generate` gives, and the server's memory."""
     total = 60 if small else 2000
     generator = random.Random(0)
@@ -169,7 +188,8 @@ def requests(model, file, small):
         return fields, generator.randrange(1, 6) if generator.random() < 0.1 else None
 
     asked = [drawn(number) for number in range(total)]
-    with served(file, "--kept-megabytes", "32") as (process, port):
+    model = made(32, 3)
+    with saved(model) as file, served(file, "--kept-megabytes", "32") as (process, port):
 
         async def all_of(part):
             places = asyncio.Semaphore(64)
@@ -222,13 +242,9 @@ def main():
     parser.add_argument("--parts", default=",".join(PARTS), help="separated by commas (default: %(default)s)")
     parser.add_argument("--small", action="store_true", help="tiny sizes, to try the program")
     arguments = parser.parse_args()
-    model = made(arguments.small)
-    with tempfile.TemporaryDirectory() as folder:
-        file = os.path.join(folder, "model.keras")
-        model.save(file)
-        for part in arguments.parts.split(","):
-            print(f"\n### {part}, {BACKEND}\n", flush=True)
-            PARTS[part](model, file, arguments.small)
+    for part in arguments.parts.split(","):
+        print(f"\n### {part}, {BACKEND}\n", flush=True)
+        PARTS[part](arguments.small)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import numpy as np
 from keras_griffin.generation.state import LanguageModelState
 from keras_griffin.serving.engine.answer import Answer
 from keras_griffin.serving.engine.kept_states import KeptStates
-from keras_griffin.serving.engine.rows import Rows
+from keras_griffin.serving.engine.rows import Rows, power_of_two
 from keras_griffin.serving.engine.steps import scored, step
 
 
@@ -36,16 +36,18 @@ class Batch:
 
     def rearrange(self, answers: Sequence[Answer] = (), states: Sequence[LanguageModelState] = ()) -> None:
         """The answers that there are, and new ones with their states, in as few rows as a power of two allows."""
-        live = self.live
-        states = [*states]
+        live, parts, places = self.live, [], []
         if live:
-            (state,) = self._states
-            state = state.select([place for place, _ in live])
-            states = [self._rows.trimmed(state, max(answer.seen for _, answer in live)), *states]
-        self._answers = [*(answer for _, answer in live), *answers]
-        count = _power_of_two(len(self._answers))
-        self._states = [self._rows.joined(states, count)] if states else []
-        self._answers += [None] * (count - len(self._answers))
+            parts, places = [*self._states], [place for place, _ in live]
+        if answers:
+            places += [len(self._answers) * bool(live) + place for place in range(len(answers))]
+            parts.append(self._rows.joined([*states], power_of_two(len(answers))))
+        answers = [*(answer for _, answer in live), *answers]
+        self._answers, self._states = [*answers], []
+        if places:
+            count, seen = power_of_two(len(places)), max(answer.seen for answer in answers)
+            self._states = [self._rows.chosen(parts, places + places[-1:] * (count - len(places)), seen)]
+            self._answers += [None] * (count - len(places))
 
     def step(self) -> list[Answer]:
         """Write a token of each answer; those that have ended with it."""
@@ -69,11 +71,6 @@ class Batch:
                 answer.end(reason, alone)
                 ended.append(answer)
         self._states = [state]
-        if _power_of_two(len(live) - len(ended)) < len(self._answers):
+        if len(live) - len(ended) <= len(self._answers) // 2:
             self.rearrange()
         return ended
-
-
-def _power_of_two(count):
-    """The least one that is not below the count; 0 for 0."""
-    return 1 << (count - 1).bit_length() if count else 0

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.generation.capacity import grows, walk, with_capacity, without_capacity
-from keras_griffin.generation.state import LanguageModelState, concatenate
+from keras_griffin.generation.capacity import grows, joined_rows, walk, with_capacity, without_capacity
+from keras_griffin.generation.state import LanguageModelState
 
 
 def capacity(state: LanguageModelState) -> int:
@@ -26,9 +26,19 @@ class Rows:
         self._grows = grows(initial_state)
 
     def joined(self, states: list[LanguageModelState], count: int) -> LanguageModelState:
-        """The rows of several states, and copies of the last one up to `count` rows."""
-        state = states[0] if len(states) == 1 else concatenate(states)
-        return state.select(np.minimum(np.arange(count), state.num_rows - 1))
+        """States of one row as one, with copies of the last up to `count` rows."""
+        if count == 1:
+            return states[0].select([0])
+        # Not `concatenate`, which compares each with the first. The rows are filled before: JAX compiles each number.
+        return joined_rows([*states, *states[-1:] * (count - len(states))])
+
+    def chosen(self, parts: list[LanguageModelState], places: list[int], seen: int) -> LanguageModelState:
+        """Rows of some states, numbered on from the first to the last, with room for a step after so many tokens."""
+        parts = [self.with_places(part, seen, 1) for part in parts]
+        state = (joined_rows(parts) if len(parts) > 1 else parts[0]).select(places)
+        if self._grows and capacity(state) >= 4 * _places(seen + 1):
+            state = self.with_places(self.trimmed(state, seen), seen, 1)
+        return state
 
     def taken(self, state: LanguageModelState, place: int, seen: int) -> tuple[LanguageModelState, LanguageModelState]:
         """The state, which is donated, and one of its rows, which has seen that many tokens."""
@@ -44,7 +54,16 @@ class Rows:
         if not self._grows or (room := capacity(state)) >= seen + steps:
             return state
         # Powers of two, so that a function compiled for one size serves others.
-        return with_capacity(state, max(64, 1 << (seen + steps - 1).bit_length()) - room)
+        return with_capacity(state, _places(seen + steps) - room)
+
+
+def _places(steps):
+    return max(64, power_of_two(steps))
+
+
+def power_of_two(count: int) -> int:
+    """The least one that is not below a positive count."""
+    return 1 << (count - 1).bit_length()
 
 
 def _taken(model, state, places):

@@ -1,5 +1,6 @@
 """The messages of a chat as segments of tokens, one for each: the state after each message can be kept."""
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ from keras_griffin.tokenizers.special_tokens import TURN_MARKS
 
 SYSTEM = ("system", "developer")
 ROLES = (*SYSTEM, "user", "assistant")
+#: How many messages' tokens are known, of up to so many characters.
+MOST_KNOWN = 4096
 
 
 def segments_of(chat: ChatFormat, messages: list, *, is_new: bool = True, is_ended: bool = True) -> list[np.ndarray]:
@@ -24,19 +27,33 @@ def segments_of(chat: ChatFormat, messages: list, *, is_new: bool = True, is_end
     count = next((index for index, (role, _) in enumerate(turns) if role not in SYSTEM), len(turns))
     system, turns = "\n".join(text for _, text in turns[:count]), turns[count:]
     _check_turns([role for role, _ in turns], has_system=count > 0, is_new=is_new)
-    return [np.array(part, "int32") for part in _parts(chat, system, turns, is_new, is_ended)]
+    return [*_parts(chat, system, turns, is_new, is_ended)]
 
 
-def _parts(chat, system, turns, is_new, is_ended) -> Iterator[list[int]]:
+def _parts(chat, system, turns, is_new, is_ended) -> Iterator[np.ndarray]:
     if system:
-        yield chat.system(system)
+        yield _tokens(chat.system, system)
     for index, (role, text) in enumerate(turns):
         if role == "assistant":
-            yield chat.answer(text)
+            yield _tokens(chat.answer, text)
         else:
             is_opened = bool(system) and not index
             is_first = is_new and not index and not is_opened
-            yield chat.question(text.strip(), is_first=is_first, is_ended=is_ended or index > 0, is_opened=is_opened)
+            options = {"is_first": is_first, "is_ended": is_ended or index > 0, "is_opened": is_opened}
+            yield _tokens(chat.question, text.strip(), **options)
+
+
+def _tokens(encode, text, **options):
+    """Of one message, which comes again with each later turn."""
+    known = _known if len(text) <= MOST_KNOWN else _known.__wrapped__
+    return known(encode, text, **options)
+
+
+@functools.lru_cache(maxsize=MOST_KNOWN)
+def _known(encode, text, **options):
+    token_ids = np.array(encode(text, **options), "int32")
+    token_ids.flags.writeable = False
+    return token_ids
 
 
 def _check_turns(roles, *, has_system, is_new):

@@ -16,7 +16,7 @@ def test_rows_are_joined_taken_and_given_room(pattern):
     model = Griffin(GriffinConfig(8, 8, 1, num_heads=1, block_pattern=pattern))
     rows = Rows(preparing(model), model.initial_state(1))
     states = [model.prefill([prompt]) for prompt in ([1], [2, 3, 4])]
-    state = rows.with_places(rows.joined(states, 4), 3, 2)
+    state = rows.with_places(rows.chosen(states, [0, 1, 1, 1], 3), 3, 2)
     assert state.num_rows == 4
     assert capacity(state) == (64 if pattern == ("global_mqa",) else 0)
     assert rows.with_places(state, 3, 2) is state
