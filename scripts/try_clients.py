@@ -1,14 +1,17 @@
-"""Ask a server of `python_tiny` by the clients that people use: openai's and LangChain's.
+"""Ask a server of `python_tiny` by the clients that people use, openai's and LangChain's, and two behind Ray Serve.
 
     .venv-clients/bin/python scripts/try_clients.py
 
 The server runs in `.venv`, the clients in this process. Each check's name is printed; the first that fails ends it.
+The deployment on Ray Serve is that of `docs/guides/serving.md`.
 """
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -164,6 +167,50 @@ def served():
         process.wait(60)
 
 
+@contextlib.contextmanager
+def replicated():
+    """Two replicas behind Ray Serve, which has no command to choose a port: the address."""
+    source = (ROOT / "docs/guides/serving.md").read_text("utf-8").split("# replicas.py\n")[1].split("```")[0]
+    (packages,) = (ROOT / ".venv").glob("lib/python*/site-packages")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "replicas.py").write_text(source, "utf-8")
+        paths = os.pathsep.join(map(str, (folder, ROOT, packages)))
+        environment = {**os.environ, "PYTHONPATH": paths, "KERAS_GRIFFIN_STATE_KEY": "shared"}
+        command = [Path(sys.executable).with_name("serve"), "run", "replicas:application"]
+        log = Path(folder, "log")
+        with log.open("w") as file:
+            process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file)
+        try:
+            yield "http://127.0.0.1:8000/v1"
+        except BaseException:
+            print(log.read_text(errors="replace")[-5000:], file=sys.stderr)
+            raise
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+
+
+def states_between_replicas():
+    """A state that a client holds goes on wherever it comes to."""
+    arguments = {"model": MODEL, "temperature": 0, "max_tokens": 4}
+    with served() as url:
+        one = openai.OpenAI(base_url=url, api_key=KEY)
+        whole = one.completions.create(**{**arguments, "max_tokens": 32}, prompt="def f(").choices[0].text
+    with replicated() as url:
+        client = openai.OpenAI(base_url=url, api_key="none", max_retries=0)
+        for _ in range(240):
+            with contextlib.suppress(openai.APIConnectionError, openai.APIStatusError):
+                client.models.list()
+                break
+            time.sleep(0.5)
+        prompt, state, pieces = "def f(", True, []
+        for _ in range(8):
+            choice = client.completions.create(**arguments, prompt=prompt, extra_body={"state": state}).choices[0]
+            prompt, state = "", choice.state
+            pieces.append(choice.text)
+        assert "".join(pieces) == whole, (pieces, whole)
+
+
 def main():
     """Run all checks."""
     with served() as url:
@@ -171,6 +218,8 @@ def main():
         for function in CHECKS:
             function(client, url)
             print(f"{function.__name__[1:]}: as expected", flush=True)
+    states_between_replicas()
+    print("states between replicas on Ray Serve: as expected", flush=True)
 
 
 if __name__ == "__main__":
