@@ -53,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     uvicorn = import_uvicorn()
     # Before the model is loaded, which takes its time.
     with listening_socket(arguments.host, arguments.port) as listener:
-        # In a thread that ends, and with it OpenMP's threads for it. If they stayed, PyTorch would have more threads than
-        # cores, and those of the engine would sleep between two operations: a token would take twice as long.
+        # In a thread that ends, and with it OpenMP's threads for it. If they stayed, PyTorch would have more threads
+        # than cores, and the engine's would sleep between two operations: a token would take twice as long.
         with ThreadPoolExecutor(1) as thread:
             application = thread.submit(make_application, arguments, key).result()
         log_to_stderr()
