@@ -23,10 +23,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 from timing import BACKEND
 
 from keras_griffin.generation import Temperature, TopP
+from keras_griffin.generation.uniform import uniform_numbers
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.tokenizers import ByteTokenizer
 
@@ -37,6 +39,7 @@ SIZES = ((384, 6, 128, 5), (768, 12, 32, 3))
 
 def made(width, num_layers):
     """A model of bytes with random weights."""
+    keras.utils.set_random_seed(0)
     model = Griffin(GriffinConfig(256, width, num_layers, num_heads=width // 64 or 1, window=64))
     model.tokenizer = ByteTokenizer()
     return model
@@ -212,22 +215,50 @@ def requests(small):
         if hang_up_after and answer is None:
             continue
         whole += 1
-        wrong += answer[0] != expected(model, fields)
+        if answer[0] != expected(model, fields):
+            wrong += 1
+            print(f"least margin: {least_margin(model, fields):.1e}", file=sys.stderr)
     print("| requests | hung up | whole answers | not as `generate` | MB after half of them | at the end |")
     print("|---|---|---|---|---|---|")
     print(f"| {total:,} | {total - whole:,} | {whole:,} | {wrong} | {before:.0f} | {after:.0f} |")
 
 
+def sampler_of(fields):
+    """What `generate` takes for these fields."""
+    temperature, p = fields["temperature"], fields["top_p"]
+    if not temperature:
+        return "greedy"
+    return Temperature(temperature) if p == 1 else TopP(p, temperature)
+
+
 def expected(model, fields):
     """The text that `generate` gives, up to the stop string."""
-    sampler = "greedy"
-    if fields["temperature"]:
-        temperature, p = fields["temperature"], fields["top_p"]
-        sampler = Temperature(temperature) if p == 1 else TopP(p, temperature)
     prompt = np.array(fields["prompt"], "int32")
-    (row,) = model.generate([prompt], fields["max_tokens"], sampler=sampler, seed=fields["seed"])
+    (row,) = model.generate([prompt], fields["max_tokens"], sampler=sampler_of(fields), seed=fields["seed"])
     text = model.tokenizer.decode(row[len(prompt) :])
     return text.split(fields["stop"][0])[0] if "stop" in fields else text
+
+
+def least_margin(model, fields):
+    """How near `generate` came to another token: the least distance of a random number to the end of an interval.
+
+    For greedy tokens, the least difference of the two largest logits. Rounding to float32 decides below some 1e-7.
+    """
+    prompt = np.array(fields["prompt"], "int32")
+    (row,) = model.generate([prompt], fields["max_tokens"], sampler=sampler_of(fields), seed=fields["seed"])
+    logits = keras.ops.convert_to_numpy(model(row[None, :-1]))[0, len(prompt) - 1 :].astype("float64")
+    if not fields["temperature"]:
+        return np.diff(np.sort(logits)[:, -2:]).min()
+    probabilities = np.exp((logits - logits.max(-1, keepdims=True)) / fields["temperature"])
+    probabilities /= probabilities.sum(-1, keepdims=True)
+    margins = []
+    for each, (uniform,) in zip(probabilities, uniform_numbers("serving", fields["seed"], 1), strict=False):
+        order = np.argsort(-each)
+        sums = np.cumsum(each[order])
+        kept = np.isin(np.arange(len(each)), order[: 1 + np.searchsorted(sums, fields["top_p"])])
+        ends = np.cumsum(np.where(kept, each, 0))
+        margins += [np.abs(ends / ends[-1] - uniform).min(), np.abs(sums - fields["top_p"]).min()]
+    return min(margins)
 
 
 def resident(process):
