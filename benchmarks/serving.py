@@ -4,7 +4,7 @@
 
 `clients`: each streams greedy tokens after 16 of its own; `generate` continues the same prompts in one batch, in
 this process, right before. `talk`: 50 turns of a chat with `python_tiny`, with states kept and without. `requests`:
-2,000 random ones from up to 64 clients, of which some hang up; every whole answer is compared with `generate`. The
+4,000 random ones from up to 64 clients, of which some hang up; every whole answer is compared with `generate`. The
 server is a process of its own, and the clients are this one, on the same cores.
 """
 
@@ -152,11 +152,11 @@ def talk(small):
     shown = (2, turns // 2, turns)
     head = " | ".join(f"turn {turn}, ms | tokens read, of" for turn in shown)
     print(f"| states | {head} |\n|---|{'---|---|' * len(shown)}")
-    for name, options in {"kept": (), "not kept": ("--kept-megabytes", "0")}.items():
+    for name, talks, options in (("kept", 5, ()), ("not kept", 1, ("--kept-megabytes", "0"))):
         with served("python_tiny", *options) as (_, port):
             results = []
             # The first compiles.
-            for talk in range(1 if small else 6):
+            for talk in range(1 if small else 1 + talks):
                 messages, times = [], {}
                 for turn in range(1, turns + 1):
                     messages.append({"role": "user", "content": f"# {turn} of talk {talk}, with some words"})
@@ -171,7 +171,7 @@ def talk(small):
                 results.append(times)
             cells = []
             for turn in shown:
-                measured = [times[turn] for times in results[-5:]]
+                measured = [times[turn] for times in results[-talks:]]
                 cells.append(f"{statistics.median(each[0] for each in measured):.1f}")
                 cells.append(f"{measured[0][1]}, {measured[0][2]}")
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
@@ -179,7 +179,7 @@ def talk(small):
 
 def requests(small):
     """Many random requests: those that are not what `generate` gives, and the server's memory."""
-    total = 60 if small else 2000
+    total = 60 if small else 4000
     generator = random.Random(0)
     begin = [generator.randrange(256) for _ in range(200)]
 
