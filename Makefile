@@ -59,8 +59,8 @@ parity:
 
 clients:
 	$(install) $(BACKEND) serve tokenizers
-	$(install) --into .venv-clients clients
-	KERAS_BACKEND=$(BACKEND) .venv-clients/bin/python scripts/try_clients.py
+	$(install) --into .venv-clients clients $(if $(findstring --replicas,$(ARGUMENTS)),replicas)
+	KERAS_BACKEND=$(BACKEND) .venv-clients/bin/python scripts/try_clients.py $(ARGUMENTS)
 
 lint:
 	$(install) dev
