@@ -179,12 +179,12 @@ def replicated():
         environment = {**os.environ, "PYTHONPATH": paths, "KERAS_GRIFFIN_STATE_KEY": "shared"}
         command = [Path(sys.executable).with_name("serve"), "run", "replicas:application"]
         log = Path(folder, "log")
-        with log.open("w") as file:
+        with log.open("w", encoding="utf-8") as file:
             process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file)
         try:
             yield "http://127.0.0.1:8000/v1"
         except BaseException:
-            print(log.read_text(errors="replace")[-5000:], file=sys.stderr)
+            print(log.read_text("utf-8", errors="replace")[-5000:], file=sys.stderr)
             raise
         finally:
             process.send_signal(signal.SIGINT)
