@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import keras_griffin
+from keras_griffin.serving import app
 from scripts.browse_site import DESK, PHONE, chromium, elsewhere
 
 PAGE = (Path(keras_griffin.__file__).parent / "serving/http/page.html").read_bytes()
@@ -75,7 +76,7 @@ class Scripted(http.server.BaseHTTPRequestHandler):
                 self.event(delta={"content": piece}, **{"state": STATE} if piece == PIECES[-1] else {})
                 while script == "hold" and not self.server.go_on.wait(0.02):
                     self.send(": ping")
-            self.event(delta={}, finish_reason="length" if body["max_tokens"] == 3 else "stop")
+            self.event(delta={}, finish_reason="length" if body.get("max_tokens") == 3 else "stop")
             found = {"cached_tokens": prompt - 15 if prompt > 20 else 0}
             usage = {"prompt_tokens": prompt, "completion_tokens": 3, "prompt_tokens_details": found}
             self.send({"choices": [], "usage": usage})
@@ -317,3 +318,24 @@ def contrast(tab, selector):
         linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
         light.append(0.05 + 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
     return max(light) / min(light)
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_the_server_itself_is_talked_to(browser, bytes_model, run_application):
+    """A second turn reads its question alone, and the state is as large as before."""
+    with run_application(app(bytes_model, name="tiny", most_tokens=8)) as at:
+        tab = browser.new_page()
+        tab.set_default_timeout(20_000)
+        tab.goto(f"http://127.0.0.1:{at.port}/")
+        tab.wait_for_selector("#go:enabled")
+        sizes = []
+        for turn, question in enumerate(("hello", "more")):
+            say(tab, question)
+            tab.wait_for_selector(f".facts >> nth={turn}")
+            sizes.append(int(measured(tab, "bytes").removesuffix(" bytes").replace(",", "")))
+            while "keras_griffin_waiting 0.0" not in at.client.get("/metrics").text:
+                time.sleep(0.01)
+        assert measured(tab, "read").startswith(f"{len('more') + 1} of ")
+        assert max(sizes) - min(sizes) < 64 < bytes_model.initial_state(1).num_bytes < min(sizes)
+        tab.close()
