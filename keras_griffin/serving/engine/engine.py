@@ -53,9 +53,10 @@ class Engine:
         self._prepare = preparing(model)
         self._rows = Rows(self._prepare, self._initial)
         self._changed = threading.Condition()
-        #: Guarded by `_changed`, as is the number of jobs that have not ended.
+        #: Guarded by `_changed`, as are the jobs that have not ended.
         self._arrived: collections.deque[Reading] = collections.deque()
-        self._alive, self._is_closing = 0, False
+        self._jobs: set[Job] = set()
+        self._is_closing = False
         #: The engine's thread alone reads and writes what follows.
         self._readings: list[Reading] = []
         self._batch = Batch(self._prepare, self._rows, self._kept)
@@ -83,15 +84,17 @@ class Engine:
         """Take jobs with one prompt, which differ in their sampling alone, or raise `Full`.
 
         Raises:
-            ValueError: the jobs' state is not one of this model.
+            ValueError: the jobs' state is not one of this model, or there are more jobs than slots.
             Full: too many jobs wait, or the engine is closing.
         """
+        if len(jobs) > self.slots:
+            raise ValueError(f"serve: the jobs of one prompt must be at most the {self.slots} slots. Got {len(jobs)}.")
         state = self._initial if jobs[0].state is None else fitted("serve", jobs[0].state, self._initial)
         reading = Reading(jobs, state, self.kept_every)
         with self._changed:
-            if self._is_closing or self._alive + len(jobs) > self.slots + self.most_waiting:
-                raise Full(f"the queue must have room. Got {self._alive} jobs")
-            self._alive += len(jobs)
+            if self._is_closing or len(self._jobs) + len(jobs) > self.slots + self.most_waiting:
+                raise Full(f"the queue must have room. Got {len(self._jobs)} jobs")
+            self._jobs.update(jobs)
             self._arrived.append(reading)
             self._changed.notify()
 
@@ -101,14 +104,14 @@ class Engine:
 
     def seconds_to_wait(self) -> float:
         """About how long until a slot is free for one more job."""
-        return max(1.0, self._seconds * max(0, self._alive - self.slots) / self.slots)
+        return max(1.0, self._seconds * max(0, len(self._jobs) - self.slots) / self.slots)
 
     def measure(self) -> Measures:
         """The numbers of now."""
         running = len(self._batch.live)
         kept = len(self._kept), self._kept.num_bytes
         tokens = self._read, self._found, self._written
-        return Measures(running, self._alive - running, self.slots, *kept, *tokens, self._initial.num_bytes)
+        return Measures(running, max(0, len(self._jobs) - running), self.slots, *kept, *tokens, self._initial.num_bytes)
 
     def _run(self):
         try:
@@ -118,16 +121,15 @@ class Engine:
             # After a fault too: nobody is to wait for an answer that will not come.
             with self._changed:
                 self._is_closing = True
-            left = [job for reading in (*self._arrived, *self._readings) for job in reading.jobs]
-            left += [answer.job for _, answer in self._batch.live]
+                left = [*self._jobs]
             for job in left:
                 job.deliver(Failed("The engine has stopped; the server must be started again."))
 
     def _has_work(self):
         """Wait for a job; False when there is none, and there will be none."""
         with self._changed:
-            self._changed.wait_for(lambda: self._alive or self._is_closing)
-            return bool(self._alive)
+            self._changed.wait_for(lambda: self._jobs or self._is_closing)
+            return bool(self._jobs)
 
     def _turn(self):
         self._drop()
@@ -150,20 +152,20 @@ class Engine:
                     job.deliver(Failed(f"No answer had begun after {job.seconds:g} s, the limit.", 504))
                 if is_late or job.is_cancelled:
                     reading.jobs.remove(job)
-                    self._ended(1)
+                    self._ended([job])
         with self._changed:
             self._arrived = collections.deque(reading for reading in self._arrived if reading.jobs)
         self._readings = [reading for reading in self._readings if reading.jobs]
         for place, answer in self._batch.live:
             if answer.job.is_cancelled:
                 self._batch.drop(place)
-                self._ended(1)
+                self._ended([answer.job])
         if not self._batch.live:
             self._batch.rearrange()
 
-    def _ended(self, count):
+    def _ended(self, jobs):
         with self._changed:
-            self._alive -= count
+            self._jobs.difference_update(jobs)
 
     def _admit(self):
         """Begin to read prompts for which there are slots."""
@@ -181,6 +183,8 @@ class Engine:
         waiting = [reading for reading in self._readings if not reading.is_done]
         if waiting:
             self._read += read_on(self.model, self._prepare, self._rows, self._kept, waiting)
+            # One that is scored is read alone, and lets the others go first next time.
+            self._readings.sort(key=lambda reading: reading is waiting[0] and reading.is_scored)
         done = [reading for reading in self._readings if reading.is_done]
         self._readings = [reading for reading in self._readings if not reading.is_done]
         answers, states = [], []
@@ -201,4 +205,4 @@ class Engine:
         """Count jobs that have ended, and the time that they took."""
         for answer in answers:
             self._seconds += 0.1 * (time.monotonic() - answer.begun - self._seconds)
-        self._ended(len(answers))
+        self._ended([answer.job for answer in answers])

@@ -10,6 +10,9 @@ from keras_griffin.serving.engine.job import Job, Scored
 from keras_griffin.serving.engine.kept_states import KeptStates, keys
 from keras_griffin.serving.engine.rows import capacity
 
+#: After how many of the last segments the state is always kept, and how many tokens apart after the others.
+LAST, APART = 8, 32
+
 
 class Reading:
     """The prompt of some jobs, which differ in their sampling alone, and the state after what was read of it.
@@ -17,7 +20,8 @@ class Reading:
     Args:
         jobs: with one prompt.
         initial_state: of one row; or that of the jobs.
-        kept_every: the state is kept after each so many tokens, and after each segment.
+        kept_every: the state is kept after each so many tokens, and after segments: the last ones, and earlier ones
+            that lie apart.
     """
 
     def __init__(self, jobs: Sequence[Job], initial_state: LanguageModelState, kept_every: int):
@@ -29,7 +33,7 @@ class Reading:
         self.seen_before = capacity(initial_state)
         self.read = self.found = 0
         self.scores: list[Scored] = []
-        ends = {*np.cumsum([len(segment) for segment in jobs[0].segments]).tolist()}
+        ends = _apart(np.cumsum([len(segment) for segment in jobs[0].segments]).tolist())
         every = range(kept_every, len(self.token_ids), kept_every)
         self._cuts = sorted({len(self.token_ids), *ends, *every} - {0})
         self._keys = dict(keys(self.token_ids, self._cuts))
@@ -67,3 +71,12 @@ class Reading:
     def _is_kept(self):
         """Whether the state has read the prompt alone."""
         return self.jobs[0].state is None
+
+
+def _apart(ends):
+    """The last ends of segments, and of the others those not near the one before: each is a call, and a state."""
+    chosen = [0]
+    for end in ends[:-LAST]:
+        if end >= chosen[-1] + APART:
+            chosen.append(end)
+    return chosen + ends[-LAST:]

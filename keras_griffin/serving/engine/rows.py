@@ -43,7 +43,8 @@ class Rows:
     def taken(self, state: LanguageModelState, place: int, seen: int) -> tuple[LanguageModelState, LanguageModelState]:
         """The state, which is donated, and one of its rows, which has seen that many tokens."""
         state, alone = self._prepare(_taken)(state, np.array([place], "int32"))
-        return state, self.trimmed(alone, seen)
+        # A copy, where a view would keep the places alive.
+        return state, self.trimmed(alone, seen).select([0]) if self._grows else alone
 
     def trimmed(self, state: LanguageModelState, seen: int) -> LanguageModelState:
         """The state without the places that no row has filled, of which the longest has seen that many tokens."""

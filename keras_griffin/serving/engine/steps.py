@@ -47,7 +47,7 @@ def scored(token_id: int, scores, place: tuple[int, ...], count: int) -> Scored:
 
 
 def _step(model, state, temperature, top_p, uniform, *, is_cut, is_scored):
-    logits = ops.cast(model.logits(state.last[:, None])[:, 0], "float32")
+    logits = _logits(model, state.last[:, None])[:, 0]
     is_warm = temperature > 0
     kept = tempered(logits, ops.where(is_warm, temperature, 1.0)[:, None])
     if is_cut:
@@ -62,7 +62,15 @@ def _score(model, state, token_ids, mask=None):
     last = ops.cast(state.last, outputs.dtype)[:, None]
     earlier = outputs[:, :-1] if mask is None else ops.where(mask[:, :-1, None], outputs[:, :-1], last)
     before = ops.concatenate([last, earlier], axis=1)
-    return after, *_scores(ops.cast(model.logits(before), "float32"), token_ids)
+    return after, *_scores(_logits(model, before), token_ids)
+
+
+def _logits(model, outputs):
+    """In float32; those of ids that are no tokens, where a vocabulary was padded, are minus infinity."""
+    logits = ops.cast(model.logits(outputs), "float32")
+    if model.tokenizer is None or model.tokenizer.vocabulary_size >= logits.shape[-1]:
+        return logits
+    return ops.where(ops.arange(logits.shape[-1]) < model.tokenizer.vocabulary_size, logits, -np.inf)
 
 
 def _scores(logits, token_ids):

@@ -76,7 +76,8 @@ class Answering:
             failed, indices = await self._take()
             content = self._reply.chunks(indices)
         last = b"" if failed is None else error_chunk(refusal_of(failed))
-        await send({"type": "http.response.body", "body": last})
+        async with asyncio.timeout(MOST_SECONDS):
+            await send({"type": "http.response.body", "body": last})
 
     async def _take(self) -> tuple[Failed | None, Iterable[int]]:
         """Note the events that come next; the failure that ends them, and the indices of their choices."""
@@ -100,9 +101,9 @@ class Answering:
         if not asked.is_chat or asked.n > 1 or asked.shared["state"] is not None or any(map(text.count, TURN_MARKS)):
             return
         (prompt,) = asked.prompts
-        answer = np.array(self._protocol.chat_format.answer(text), "int32")
-        # A full engine has better things to do.
-        with contextlib.suppress(Full):
+        # A full engine has better things to do, and a tokenizer may not take each text.
+        with contextlib.suppress(Full, ValueError):
+            answer = np.array(self._protocol.chat_format.answer(text), "int32")
             self._engine.submit([Job([*prompt.segments, answer], 0, ignored, seconds=self._protocol.limits.seconds)])
 
     def _note_times(self):

@@ -54,7 +54,7 @@ def app(
         api_key: what `Authorization: Bearer` must give; None serves everybody.
         state_key: signs the states that clients hold, for all servers with that key and this model. None takes that of
             the environment, `KERAS_GRIFFIN_STATE_KEY`, or else a random one, for as long as this application lives.
-        engine: another than that of these arguments.
+        engine: another than that of these arguments, with as many slots.
 
     Returns:
         A `starlette.applications.Starlette`.
@@ -89,8 +89,8 @@ def app(
     if engine is None:
         engine = Engine(model, slots=slots, kept_bytes=kept_bytes, kept_every=kept_every, most_waiting=most_waiting)
     signed = SignedStates(model, state_key or os.environ.get(STATE_KEY) or secrets.token_hex(32), most_body_bytes)
-    limits = Limits(most_tokens, most_prompt_tokens, most_waiting, min(slots, 128), seconds)
-    protocol = Protocol(name or model.name, model.tokenizer, model.config.vocabulary_size, limits, signed)
+    limits = Limits(most_tokens, most_prompt_tokens, most_waiting, min(slots, 128), seconds, slots + most_waiting)
+    protocol = Protocol(name or model.name, model.tokenizer, model.tokenizer.vocabulary_size, limits, signed)
     routes = Routes(engine, protocol, most_body_bytes + signed.most_characters, slots + most_waiting)
     application = Starlette(
         routes=routes.table(),

@@ -17,6 +17,8 @@ class Limits(NamedTuple):
     #: Of one prompt.
     choices: int
     seconds: float
+    #: Of all prompts together: those that the engine can hold.
+    all_choices: int
 
 
 def is_text(value: object) -> bool:

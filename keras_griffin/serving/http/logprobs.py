@@ -67,4 +67,4 @@ class CompletionLogprobs:
 
 
 def _finite(logprob):
-    return None if logprob is None else max(logprob, LEAST)
+    return None if logprob is None else logprob if logprob > LEAST else LEAST

@@ -78,6 +78,9 @@ class Protocol:
         given = given if is_list else [given]
         if len(given) > self.limits.prompts:
             raise Refusal(f"prompt must have at most {self.limits.prompts} rows. Got {len(given)}.", param="prompt")
+        if len(given) * fields["n"] > self.limits.all_choices:
+            rule = f"n must be such that all prompts have at most {self.limits.all_choices} choices"
+            raise Refusal(f"{rule}. Got {fields['n']} for {len(given)} prompts.", param="n")
         state, _ = self._state(fields, len(given))
         prompts = [self._prompt(each, state is None, echo) for each in given]
         scores = {"top_logprobs": logprobs, "scores_prompt": echo and logprobs is not None}

@@ -192,6 +192,8 @@ def test_a_full_queue_takes_none(model):
     engine = Engine(model, slots=2, most_waiting=1)
     jobs = [job([1], 3)[0] for _ in range(4)]
     engine.submit(jobs[:2])
+    with pytest.raises(ValueError, match="^serve: the jobs of one prompt must be at most the 2 slots. Got 3.$"):
+        engine.submit(jobs[:3])
     with pytest.raises(Full, match="the queue must have room. Got 2 jobs"):
         engine.submit(jobs[2:])
     engine.submit(jobs[2:3])
@@ -233,12 +235,13 @@ def test_time_is_limited(model):
 
 @pytest.mark.any_backend
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_after_a_fault_nobody_waits(model, monkeypatch):
+@pytest.mark.parametrize("where", ["step", "rearrange"])
+def test_after_a_fault_nobody_waits(model, monkeypatch, where):
     engine = Engine(model, slots=1)
     jobs = [job([1], 9) for _ in range(3)]
     for one, _ in jobs:
         engine.submit([one])
-    monkeypatch.setattr(engine._batch, "step", lambda: 1 / 0)
+    monkeypatch.setattr(engine._batch, where, lambda *answers: 1 / 0)
     engine.start()
     for _, events in jobs:
         assert until_the_end(events)[-1].status == 500
@@ -261,3 +264,15 @@ def test_from_eight_threads(model, engine):
     for thread in threads:
         thread.join()
     assert found == {number: expected(model, job([number, 5], 10, seed=number)[0]) for number in range(8)}
+
+
+@pytest.mark.any_backend
+def test_ids_that_are_no_tokens_are_not_written():
+    """A vocabulary may be padded."""
+    model = Griffin(GriffinConfig(400, 16, 1, num_heads=1), tokenizer=ByteTokenizer())
+    engine = Engine(model, slots=1)
+    engine.start()
+    found = run(engine, [65], 40, temperature=5.0, top_logprobs=20)
+    assert len(tokens(found)) == 40 and max(tokens(found)) < 256
+    assert all(token_id < 256 for event in found[1:-1] for token_id, _ in event.scored.top)
+    engine.close()

@@ -31,3 +31,13 @@ def test_pieces_end_at_segments_and_after_every_so_many_tokens():
     assert ends() == [14]
     segments[-1] = segments[-1] + 1
     assert ends() == [12, 14]
+
+
+def test_of_many_short_segments_few_are_cuts():
+    state = Griffin(GriffinConfig(8, 8, 1, num_heads=1)).initial_state(1)
+    reading = Reading([Job([np.zeros(1, "int32")] * 1000, 1, print)], state, kept_every=500)
+    sizes = []
+    while not reading.is_done:
+        sizes.append(len(reading.piece(128)))
+        reading.went_on(sizes[-1], state, KeptStates(0))
+    assert len(sizes) < 60 and sizes[-8:-1] == [1] * 7

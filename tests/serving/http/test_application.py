@@ -2,9 +2,10 @@ import sys
 
 import pytest
 
-from keras_griffin.models import Griffin
+from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.serving import app
 from keras_griffin.serving.http.application import STATE_KEY
+from keras_griffin.tokenizers import ByteTokenizer
 
 
 @pytest.mark.any_backend
@@ -97,3 +98,12 @@ def test_the_next_turn_reads_its_message_alone(bytes_model, run_application):
                 pass
         assert "�" in messages[1]["content"]
         assert news == [len("hello\n"), len("and more\n"), len("more\n")]
+
+
+def test_an_id_of_a_padded_vocabulary_is_refused(run_application):
+    model = Griffin(GriffinConfig(300, 8, 1, num_heads=1), tokenizer=ByteTokenizer())
+    with run_application(app(model, name="m", slots=2)) as at:
+        answer = at.client.post("/v1/completions", json={"model": "m", "prompt": [280]})
+        assert answer.status_code == 400 and "below the vocabulary's size 256. Got 280" in answer.text
+        many = {"model": "m", "prompt": ["a"] * 200, "n": 2}
+        assert "n must be such" in at.client.post("/v1/completions", json=many).text

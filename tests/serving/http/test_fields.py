@@ -7,7 +7,7 @@ from keras_griffin.serving.http.refusal import Refusal, received
 
 pytestmark = pytest.mark.any_backend
 
-LIMITS = Limits(tokens=100, prompt_tokens=50, prompts=4, choices=8, seconds=60.0)
+LIMITS = Limits(tokens=100, prompt_tokens=50, prompts=4, choices=8, seconds=60.0, all_choices=99)
 TABLES = {"chat": chat_fields(LIMITS), "text": completion_fields(LIMITS)}
 STOP = "a text of 1 to 100 characters, or a list of up to 4"
 IDS = "a text, a list of texts, a list of token ids, or a list of such lists"

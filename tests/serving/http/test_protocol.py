@@ -12,7 +12,7 @@ from keras_griffin.tokenizers.chat import find_end_of_turn
 
 pytestmark = pytest.mark.any_backend
 
-LIMITS = Limits(tokens=100, prompt_tokens=12, prompts=3, choices=4, seconds=60.0)
+LIMITS = Limits(tokens=100, prompt_tokens=12, prompts=3, choices=4, seconds=60.0, all_choices=99)
 #: Reads a state of the text "state", whose answer had not ended.
 SIGNED = SimpleNamespace(read=lambda text: (text, False))
 HELLO = [{"role": "user", "content": "hello"}]
