@@ -16,6 +16,8 @@ from experiments.harness.table import Table
 from keras_griffin.backends import WITH_GRADIENTS
 from keras_griffin.training import retain_memory
 
+SEEDS = "further ones beside those of the report, separated by commas (default: those of the scale)"
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Carry out what is still to do, write the reports, and print the verdicts."""
@@ -23,9 +25,15 @@ def main(arguments: list[str] | None = None) -> None:
     refusals = []
     for name in options.names:
         module = experiment(name)
-        seeds = options.seeds or module.SIZES[options.scale].seeds
         file = options.output / f"{name}.csv"
-        reported = Table.read(file) if file.exists() else Table()
+        try:
+            reported = Table.read(file) if file.exists() else Table()
+        except ValueError as error:
+            refusals.append(f"{name}: {error}")
+            continue
+        asked = options.seeds or module.SIZES[options.scale].seeds
+        # The first is that of the search.
+        seeds = tuple(dict.fromkeys([*(trial.seed for trial in reported.trials()), *asked]))
         plan = module, options.scale, seeds, options.runs, reported
         table, waiting = finished(*plan)
         if options.list:
@@ -61,7 +69,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of experiments: {', '.join(NAMES)} (default: all)")
     parser.add_argument("--scale", choices=("smoke", "small", "paper"), default="small", help="(default: %(default)s)")
-    parser.add_argument("--seeds", type=_numbers, help="separated by commas (default: those of the scale)")
+    parser.add_argument("--seeds", type=_numbers, help=SEEDS)
     parser.add_argument("--list", action="store_true", help="only say what there is, and what has finished")
     parser.add_argument("--report", action="store_true", help="only report what has finished")
     parser.add_argument("--runs", type=Path, default=FOLDER / "runs", help="folder of the runs (default: %(default)s)")
@@ -96,10 +104,10 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _numbers(text):
-    try:
-        return tuple(int(number) for number in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"they must be integers, separated by commas. Got {text!r}.") from None
+    # Rows of validation and of tests have the seeds that a negative one would train on.
+    if not all(number.strip().isdecimal() for number in text.split(",")):
+        raise argparse.ArgumentTypeError(f"they must be integers of at least 0, separated by commas. Got {text!r}.")
+    return tuple(map(int, text.split(",")))
 
 
 if __name__ == "__main__":

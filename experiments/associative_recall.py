@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from experiments.data.associative_recall import associative_recall
+from experiments.harness import earlier
 from experiments.harness.claims import Claim, Verdict, verdict
+from experiments.harness.earlier import planned, trials_by_seed
 from experiments.harness.plots import Figure, line, panels
 from experiments.harness.run import Run
-from experiments.harness.search import LEVEL, planned, trials_by_seed
+from experiments.harness.search import LEVEL
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import TESTING, Test, batches, score
 from experiments.harness.words import count, percent, ranking
@@ -35,6 +37,7 @@ DIFFERS = (
     "0.99, gradients clipped to norm 1, no weight decay), with 100 steps of warm-up, then a constant rate. The state "
     "is that of one row at its last token, in float32."
 )
+RATES, is_kept = earlier.RATES, earlier.is_kept
 #: The accuracy from which a model has learnt the task.
 LEARNT = 0.99
 #: The width at which attention answers all.

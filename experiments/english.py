@@ -212,7 +212,7 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
             validation_rows=0,
         )
 
-    models = planned(run, [size.length], size.learning_rates, seeds, table, size.families)
+    models = planned(run, [size.length], size.learning_rates, seeds, table, size.families, is_closed=True)
     return models + [compression(family, setting) for family in size.compressors for setting in (ALONE, AFTER)]
 
 

@@ -119,7 +119,9 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
             validation_rows=size.validation_rows,
         )
 
-    return planned(run, [name(size.min_length, size.length)], size.learning_rates, seeds, table, size.families)
+    return planned(
+        run, [name(size.min_length, size.length)], size.learning_rates, seeds, table, size.families, is_closed=True
+    )
 
 
 def make_batch(run: Run, rows: int, seed: int) -> TaskBatch:

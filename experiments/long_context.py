@@ -11,12 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from experiments.data.long_text import held_out_windows, text_name, window_batch
+from experiments.harness import earlier
 from experiments.harness.by_group import difference, grouped, groups
-from experiments.harness.claims import Claim, Verdict, verdict
-from experiments.harness.intervals import Interval, is_above, is_below
+from experiments.harness.claims import NOT_GIVEN, NOT_TESTABLE, Claim, Verdict, verdict
+from experiments.harness.earlier import kept_trials, planned
+from experiments.harness.intervals import Interval, in_short, is_above, is_below
 from experiments.harness.plots import Figure, panels
 from experiments.harness.run import Run
-from experiments.harness.search import kept_trials, planned
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import Test, cosine_rate
 from experiments.harness.words import ranking
@@ -48,6 +49,7 @@ def differs(text: str) -> str:
 
 
 DIFFERS = differs("the source of Python's standard library")
+RATES, is_kept = earlier.RATES, earlier.is_kept
 #: What the name of a setting says of the rotated share of the attention's channels.
 ROTATED = {1.0: "", 0.5: ", RoPE on half", 0.0: ", NoPE"}
 #: A difference in nats that does not count, and one that is a failure.
@@ -284,8 +286,10 @@ def they_extrapolate(table: Table) -> Verdict:
 
 
 def they_keep_improving(table: Table) -> Verdict:
-    """Griffin and Hawk are better after 4 T than after T."""
-    return _from_t(table, ("Griffin", "Hawk"), (1.0,), 4, lambda found: is_below(found, 0.0))
+    """Griffin and Hawk are better after 4 T than after T, if one gains from the second half of T."""
+    found = _from_t(table, ("Griffin", "Hawk"), (1.0,), 4, lambda found: is_below(found, 0.0))
+    length = length_of(table)
+    return _if_far_bytes_help(table, found, length, length, length // 2)
 
 
 def rope_fails(table: Table) -> Verdict:
@@ -306,9 +310,10 @@ def nope_fails(table: Table) -> Verdict:
 
 
 def longer_rows_help_from_there_on(table: Table) -> Verdict:
-    """Trained on 4 T, Griffin and Hawk are better after 4 T and 32 T."""
+    """Trained on 4 T, Griffin and Hawk are better after 4 T and 32 T, if one of these gains from more than T."""
     length = length_of(table)
-    return _of_longer_rows(table, (4 * length, 32 * length), lambda found: is_below(found, 0.0))
+    found = _of_longer_rows(table, (4 * length, 32 * length), lambda found: is_below(found, 0.0))
+    return _if_far_bytes_help(table, found, 4 * length, 4 * length, length)
 
 
 def longer_rows_do_not_help_before(table: Table) -> Verdict:
@@ -317,27 +322,44 @@ def longer_rows_do_not_help_before(table: Table) -> Verdict:
     return _of_longer_rows(table, (length // 8, length // 4), lambda found: is_above(found, -TOLERANCE))
 
 
+def _if_far_bytes_help(table, found, trained, many, few):
+    """A verdict about far bytes: not testable where no model that trains so certainly gains from many more than few."""
+    trials = [trial for family in ("Griffin", "Hawk") for trial in kept_trials(table, family, name(trained))]
+    gains = {trial: worse(table, (trial, many), (trial, few)) for trial in trials}
+    told = _listed(f"{trial.family} {gain or 'not tested'}" for trial, gain in gains.items())
+    is_tested = any(gains.values())
+    helps = any(is_below(gain, 0.0) for gain in gains.values())
+    return found._replace(
+        word=NOT_TESTABLE if is_tested and not helps else found.word,
+        evidence=f"{found.evidence}. Trained on {trained:,}, after {many:,} less {few:,}: {told}",
+    )
+
+
 def _from_t(table, families, fractions, times, holds):
     """The verdict of differences between so many lengths of training and one."""
-    length, outcomes, told = length_of(table), [], []
+    length, outcomes, told, all_found = length_of(table), [], [], []
     for family, fraction in itertools.product(families, fractions):
         for trial in kept_trials(table, family, name(length, fraction)):
             found = worse(table, (trial, times * length), (trial, length))
             outcomes.append(holds(found))
             told.append(f"{family}{ROTATED[fraction]} {found or 'not tested'}")
-    return verdict(outcomes, f"nats after {times * length:,} less those after {length:,} bytes: {_listed(told)}")
+            all_found.append(found)
+    words = f"nats after {times * length:,} less those after {length:,} bytes: {_listed(told)}"
+    return verdict(outcomes, words, in_short(all_found, f"nats after {times} times the length"))
 
 
 def _of_longer_rows(table, contexts, holds):
     """The verdict of differences between those trained on 4 T and on T, after some contexts."""
-    length, outcomes, told = length_of(table), [], []
+    length, outcomes, told, all_found = length_of(table), [], [], []
     for family in ("Griffin", "Hawk"):
         settings = (kept_trials(table, family, name(times * length)) for times in (4, 1))
         for (long, short), context in itertools.product(zip(*settings, strict=False), contexts):
             found = worse(table, (long, context), (short, context))
             outcomes.append(holds(found))
             told.append(f"{family} after {context:,} {found or 'not tested'}")
-    return verdict(outcomes, f"nats of {4 * length:,} less those of {length:,} bytes: {_listed(told)}")
+            all_found.append(found)
+    words = f"nats of {4 * length:,} less those of {length:,} bytes: {_listed(told)}"
+    return verdict(outcomes, words, in_short(all_found, "nats, the longer rows less the shorter"))
 
 
 def _listed(told: Iterable[str]) -> str:
@@ -349,26 +371,49 @@ CLAIMS = (
         "Hawk and Griffin extrapolate to significantly longer sequences",
         "after 32 times the bytes of a training row at most 0.02 nats worse than after one",
         they_extrapolate,
+        FIGURE,
+        NOT_GIVEN,
+        why="judged at 32 times, not 4",
     ),
-    Claim("They keep improving beyond the length of training", "better after 4 times the bytes", they_keep_improving),
     Claim(
-        "The Transformer with RoPE fails beyond it", "MQA more than 0.2 nats worse after 4 times the bytes", rope_fails
+        "They keep improving beyond the length of training",
+        "better after 4 times the bytes; not testable unless a model certainly gains from the second half of a row",
+        they_keep_improving,
+        FIGURE,
+        NOT_GIVEN,
+        why="far bytes tell nothing here",
+    ),
+    Claim(
+        "The Transformer with RoPE fails beyond it",
+        "MQA more than 0.2 nats worse after 4 times the bytes",
+        rope_fails,
+        FIGURE,
+        NOT_GIVEN,
     ),
     Claim(
         "So does the Transformer without positions (NoPE)",
         "the same; undecided unless, by its interval, it is more than 0.02 nats better after a training row's bytes "
         "than after an eighth of them",
         nope_fails,
+        FIGURE,
+        NOT_GIVEN,
+        why="without positions hardly trained",
     ),
     Claim(
         "Trained at 4 times the length, Hawk and Griffin are better from that length on",
-        "better after 4 and after 32 times the bytes",
+        "better after 4 and after 32 times the bytes; not testable unless a model that trains so certainly gains from "
+        "more than the shorter rows",
         longer_rows_help_from_there_on,
+        FIGURE,
+        NOT_GIVEN,
+        why="far bytes tell nothing here",
     ),
     Claim(
         "They are then slightly worse at short lengths",
         "at most 0.02 nats better after an eighth and a quarter of the bytes",
         longer_rows_do_not_help_before,
+        FIGURE,
+        NOT_GIVEN,
     ),
 )
 

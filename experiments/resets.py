@@ -151,7 +151,7 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
             validation_rows=0,
         )
 
-    return planned(run, [size.corridors], size.learning_rates, seeds, table, size.policies)
+    return planned(run, [size.corridors], size.learning_rates, seeds, table, size.policies, is_closed=True)
 
 
 def measure(run: Run, folder: Path) -> list[Measurement]:

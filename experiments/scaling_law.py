@@ -9,12 +9,12 @@ import numpy as np
 
 from experiments.data.long_text import text_name, window_batch
 from experiments.harness.by_group import groups
-from experiments.harness.claims import Claim, Verdict, verdict
-from experiments.harness.intervals import Interval, interval, is_above, is_below, resampled, spread
+from experiments.harness.claims import NOT_GIVEN, Claim, Verdict, verdict
+from experiments.harness.earlier import best, resampled, spread
+from experiments.harness.intervals import Interval, in_short, interval, is_above, is_below
 from experiments.harness.plots import Figure, panels
 from experiments.harness.power_laws import above_a_floor, line, r_squared, residuals
 from experiments.harness.run import Run
-from experiments.harness.search import best
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import Test, cosine_rate
 from experiments.harness.window_nats import held_out_nats
@@ -258,16 +258,18 @@ def _course(table, trials):
 
 def losses_are_lines(table: Table) -> Verdict:
     """The losses of each family are a line against the operations, in logarithms."""
-    outcomes, told = [], []
+    outcomes, told, shares = [], [], []
     for families in courses(table).values():
         for family, course in families.items():
             if len(course.widths) >= LEAST_SIZES:
                 explained = r_squared(line(course.flops, course.losses), course.flops, course.losses)
                 outcomes.append(bool(explained >= STRAIGHT))
                 told.append(f"{family} {explained:.4f}, {_fits(course)}")
+                shares.append(f"{family} {explained:.3f}")
             else:
                 outcomes.append(None)
-    return verdict(outcomes, f"R^2 of log L = k - alpha log C, alpha, and E of L = E + A C^-alpha: {_listed(told)}")
+    words = f"R^2 of log L = k - alpha log C, alpha, and E of L = E + A C^-alpha: {_listed(told)}"
+    return verdict(outcomes, words, f"R^2 {', '.join(shares)}" if shares else "")
 
 
 def griffin_is_lowest(table: Table) -> Verdict:
@@ -298,20 +300,23 @@ def hawk_comes_nearer(table: Table) -> Verdict:
         outcomes.append(is_below(change, 0.0) if is_above(mean, 0.0) else None)
         values = ", ".join(f"{each:+.2f}" for each in distance)
         told.append(f"{values} % of the loss, and for 10 times the FLOPs {change} %: {_approach(mean, change)}")
-    return verdict(outcomes, f"Hawk less MQA, from the narrowest: {_listed(told)}")
+    ours = f"Hawk less MQA {values} % of the loss" if told else ""
+    return verdict(outcomes, f"Hawk less MQA, from the narrowest: {_listed(told)}", ours)
 
 
 def _at_each_width(table, family, holds):
     """The verdict of differences from the Transformer at each width, and the distance of the lines at equal FLOPs."""
-    outcomes, told = [], []
+    outcomes, told, all_found = [], [], []
     for families in courses(table).values():
         own, mqa, flops = _both(families, family)
         found = [interval(difference) for difference in own - mqa]
         outcomes += [holds(each) for each in found]
+        all_found += found
         told += [", ".join(map(str, found))] if found else []
         if len(flops) >= 2:
             told.append(f"at equal FLOPs, between the lines, {_between_lines(families, family)}")
-    return verdict(outcomes, f"nats of {family} less those of MQA, from the narrowest: {_listed(told)}")
+    words = f"nats of {family} less those of MQA, from the narrowest: {_listed(told)}"
+    return verdict(outcomes, words, in_short(all_found, f"nats, {family} less MQA"))
 
 
 def _both(families, family):
@@ -359,18 +364,36 @@ def _listed(told):
 
 CLAIMS = (
     Claim(
-        "Loss against FLOPs is a straight line in logarithms", "R^2 of at least 0.99 for each family", losses_are_lines
+        "Loss against FLOPs is a straight line in logarithms",
+        "R^2 of at least 0.99 for each family",
+        losses_are_lines,
+        FIGURE,
+        "axes of about 10^18 to 10^22 FLOPs and losses of 2 to 3",
+        why="the narrowest models' rates end early",
     ),
     Claim(
         "Griffin has the lowest loss at every budget",
         "Griffin has fewer nats than MQA at each width",
         griffin_is_lowest,
+        FIGURE,
+        NOT_GIVEN,
+        why="even at the least width",
     ),
-    Claim("Hawk is slightly above the Transformer", "Hawk has more nats than MQA at each width", hawk_is_above),
+    Claim(
+        "Hawk is slightly above the Transformer",
+        "Hawk has more nats than MQA at each width",
+        hawk_is_above,
+        FIGURE,
+        NOT_GIVEN,
+        why="small models, one seed",
+    ),
     Claim(
         "Hawk's distance becomes smaller at greater budgets",
         "Hawk's distance in % of the loss falls with FLOPs; undecided unless Hawk is above MQA on average",
         hawk_comes_nearer,
+        FIGURE,
+        NOT_GIVEN,
+        why="Hawk is not above here",
     ),
 )
 

@@ -11,7 +11,7 @@
 # %% [markdown]
 # # A memory task with resets in mid-batch
 #
-# **Learned here:** a policy that forgets at the start of every episode learns to remember a lamp in half the rollouts of one
+# **Learned here:** a policy that forgets at the start of every episode learns to remember a lamp in fewer rollouts than one
 # that never forgets, and a policy without a memory never learns it. Acting one step at a time gives the logits of one parallel
 # call over a whole rollout, in which episodes begin anywhere: `reset`, `(B, T)`, marks the steps at which one does.
 #
@@ -99,7 +99,8 @@ def make_mazes(count, **corridor):
 # ## The policy
 #
 # The policy is an ordinary functional Keras model: two recurrent blocks and a head, with `reset` as a second input. The
-# head is initialised to zero, so at first the three actions are equally likely.
+# recurrence is a CG-LRU, whose gates read the inputs: what it keeps depends on what it sees. The head is initialised to zero,
+# so at first the three actions are equally likely.
 
 
 # %%
@@ -107,7 +108,8 @@ def make_policy(seed):
     keras.utils.set_random_seed(seed)
     observation = keras.Input((None, 2), name="observation")
     reset = keras.Input((None,), dtype="bool", name="reset")
-    features = SequenceEncoder(32, num_layers=2, name="encoder")(observation, reset=reset)
+    encoder = SequenceEncoder(32, num_layers=2, unit="cg_lru", mlp_width=64, name="encoder")
+    features = encoder(observation, reset=reset)
     logits = keras.layers.Dense(3, kernel_initializer="zeros", name="head")(features)
     policy = keras.Model({"observation": observation, "reset": reset}, logits)
     # Label smoothing keeps every action possible: without it, the policy may collapse to one side.
@@ -218,9 +220,9 @@ for forgets in FORGETS:
 # %% [markdown]
 # **Expect** a success between 0.9 and 1 in the last three rollouts with resets at episode starts: smoothed labels keep
 # some wrong turns among the sampled actions. Without memory it stays between 0.4 and 0.6, which is chance. Without
-# resets it ends between 0.6 and 1: the gates can learn to empty the state at a junction, and here they do, but later.
-# With resets, the success first exceeds 0.8 in rollout 5 to 16; without them, it does so later. This holds in all five
-# runs that were tried, four on JAX and this one on PyTorch.
+# resets it ends anywhere between 0.4 and 1: the gates can learn to empty the state at a junction, and in some runs they
+# do. With resets, the success first exceeds 0.8 in rollout 5 to 16; without them, it does so later or not at all. This
+# holds with all three seeds that were tried.
 
 # %%
 late = {forgets: np.mean(curve[-3:]) for forgets, curve in curves.items()}
@@ -233,7 +235,7 @@ for forgets in curves:
 # %% tags=["test"]
 assert SMALL or 0.9 < late["at episode starts"] <= 1
 assert SMALL or 0.4 < late["before every step"] < 0.6
-assert SMALL or 0.6 < late["never"] <= 1
+assert SMALL or 0.4 < late["never"] <= 1
 assert SMALL or 5 <= when["at episode starts"] <= 16
 assert SMALL or max(curves["at episode starts"]) > 0.8
 assert SMALL or when["at episode starts"] < when["never"]
@@ -289,11 +291,11 @@ assert of_alone < 1e-4
 #
 # The plot shows one row of several episodes, in corridors of 12 steps. The upper panel is the difference of two logits,
 # "right" minus "left", which matters only at the junction (a dot). In the corridor no turn is needed, and the lamp does
-# not show in the logits. It is in the state: the lower panel shows the channels of the second block's RG-LRU that best
+# not show in the logits. It is in the state: the lower panel shows the channels of the second block's CG-LRU that best
 # separate lit from dark. They hold the lamp along the corridor and are empty after a reset. Without resets, the same
 # policy gets junctions wrong on the same observations: what earlier episodes left in the state outweighs the lamp.
 #
-# **Expect** 1.0 with resets (at least 0.97), and between 0.5 and 0.95 when the policy trained with resets acts without
+# **Expect** 1.0 with resets (at least 0.97), and between 0.4 and 0.95 when the policy trained with resets acts without
 # them.
 
 # %%
@@ -327,7 +329,7 @@ print(
 
 # %% tags=["test"]
 assert SMALL or 0.97 <= right_side <= 1.0
-assert SMALL or 0.5 <= leaking_side <= 0.95
+assert SMALL or 0.4 <= leaking_side <= 0.95
 
 # %% jupyter={"source_hidden": true}
 # The row in which the lamp changes most often.
@@ -370,10 +372,10 @@ plt.show()
 # %% [markdown]
 # ## Longer corridors than in training
 #
-# Training used corridors of up to 12 steps. The learned decays determine how long the policy remembers the lamp, and
-# training required no more than 12 steps. Now each of the three policies takes its most likely action, with the resets
-# it was trained with; the first one also runs without resets. All walk the same mazes, so a policy that always turns to
-# one side has the same share at each length.
+# Training used corridors of up to 12 steps, which the 16 taps of a block's convolution span. Beyond the two blocks'
+# taps the learned decays alone determine how long the policy remembers the lamp. Now each of the three policies takes
+# its most likely action, with the resets it was trained with; the first one also runs without resets. All walk the
+# same mazes, so a policy that always turns to one side has the same share at each length.
 #
 # **Expect**, at twelve steps, at least 0.97 with resets, between 0.4 and 0.95 when the policy acts without them, and
 # between 0.4 and 0.6 without memory. At a hundred steps, which training does not cover, any share from 0.4 to 1 is
@@ -411,7 +413,7 @@ for (way, shares), (colour, line) in zip(reached.items(), styles, strict=True):
     axes.plot(CORRIDORS, shares, color=colour, linestyle=line, marker=".", label=way)
 axes.axvspan(min(CORRIDORS), 12, color="gray", alpha=0.15, label="lengths in training")
 axes.set(xscale="log", xlabel="length of the corridor, steps", ylabel="share of right turns")
-axes.set(ylim=(0.3, 1.02))
+axes.set(ylim=(0, 1.02))
 axes.set_xticks(CORRIDORS, CORRIDORS)
 axes.minorticks_off()
 axes.set_title("A policy trained with resets also needs them when it acts")

@@ -15,8 +15,8 @@
 # fails. Selective copying is less clear: the paper's order, Transformer, Griffin, Hawk, shows on its longer rows.
 #
 # Section 6.2 of the Griffin paper trains models of a quarter of a million parameters on two tasks that need memory.
-# `experiments/` repeats both at a size that two CPU cores train, with claims that were written down before the runs (the
-# rule for *reproduced* became stricter afterwards). Here you read those results, and then train the three families on the
+# `experiments/` repeats both at a size that two CPU cores train, with claims that were written down before the runs. (The
+# rule for *reproduced* became stricter afterwards, and the Transformer's second length came after the first runs.) Here you read those results, and then train the three families on the
 # smaller task yourself: Griffin, Hawk (recurrences alone) and MQA, a Transformer with multi-query attention.
 #
 # The results are in the repository, not in the package: run this notebook in a clone.
@@ -95,9 +95,9 @@ for name, table in results.items():
 # %% [markdown]
 # ## Once more, by hand
 #
-# The smaller task in its smallest size: rows of 32 tokens, models of the paper's width and depth (five blocks of width
-# 64; in Griffin the third is local attention, whose window is half a row). Each family has the learning rate that the
-# search kept, and the paper's first decays, as in the experiments. Rows are new in every step, and only the answer has
+# The smaller task in its smallest size: rows of 32 tokens, where the experiment's have 256. The models have the paper's
+# width and depth (five blocks of width 64; in Griffin the third is local attention, whose window is half a row), its
+# first decays, and the learning rates that the experiment kept. Rows are new in every step, and only the answer has
 # weight in the loss.
 
 # %%

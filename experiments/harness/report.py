@@ -1,14 +1,16 @@
 """The report of an experiment: a CSV file, and a Markdown page and a plot that are made from it alone."""
 
 import math
+import textwrap
 from pathlib import Path
 from types import ModuleType
 
 import matplotlib
 
+from experiments.harness.claims import NOT_GIVEN, Claim
 from experiments.harness.search import is_kept
 from experiments.harness.table import Table, Trial
-from experiments.harness.words import count, markdown, millions, rate
+from experiments.harness.words import count, markdown, millions, rate, without_empty_columns
 from keras_griffin.files import atomic_file
 from keras_griffin.inspection.svg import svg_of
 
@@ -16,9 +18,13 @@ from keras_griffin.inspection.svg import svg_of
 DRAWN_WITH = "Plot: matplotlib "
 #: Of the experiments that search as `search.py` does.
 RATES = (
-    "Learning rates: each family keeps the rate with the fewest steps to 95 % of the tokens, then the one with the "
-    "least loss, in the runs of the first setting and seed; every run is above."
+    "Learning rates: each family keeps the rate with the least loss of validation in the runs of the first setting and "
+    "seed; every run is above."
 )
+#: The column of the reasons of verdicts.
+WHY = "why it may differ"
+#: Letters of a line below a plot.
+LETTERS = 115
 
 
 def write_report(module: ModuleType, name: str, table: Table, folder: Path) -> None:
@@ -38,7 +44,15 @@ def save_plot(module: ModuleType, table: Table, path: Path) -> None:
         figure = module.draw(table)
         # The layout puts a title of the figure over its legend, which `plots.panels` has made.
         figure.legends[0].set_title(module.finding(table), prop={"size": 11})
+        if numbers := papers_numbers(module):
+            figure.supxlabel(textwrap.fill(numbers, LETTERS), size=8, color="gray")
         path.write_text(svg_of(figure))
+
+
+def papers_numbers(module: ModuleType) -> str:
+    """The paper's numbers in a line; empty if it gives none."""
+    numbers = dict.fromkeys(claim.number for claim in module.CLAIMS if claim.number and claim.number != NOT_GIVEN)
+    return f"The paper: {'; '.join(numbers)}" if numbers else ""
 
 
 def page(module: ModuleType, name: str, table: Table) -> str:
@@ -58,12 +72,18 @@ def page(module: ModuleType, name: str, table: Table) -> str:
 
 
 def verdict_table(module: ModuleType, table: Table) -> str:
-    """Every claim with its verdict, whatever it is."""
+    """Every claim with its verdict, whatever it is, and the reasons if there are any."""
     rows = []
     for claim in module.CLAIMS:
-        word, evidence = claim.judge(table)
-        rows.append({"the paper": claim.paper, "here": claim.here, "verdict": f"**{word}**", "evidence": evidence})
-    return markdown(rows)
+        word, evidence, _ = claim.judge(table)
+        verdict = {"verdict": emphasised(claim, word), "evidence": evidence, WHY: claim.why}
+        rows.append({"the paper": claim.paper, "here": claim.here, **verdict})
+    return markdown(without_empty_columns(rows))
+
+
+def emphasised(claim: Claim, word: str) -> str:
+    """A verdict, and what it was before."""
+    return f"**{word}**{claim.before and f' (before: {claim.before})'}"
 
 
 def summary(module: ModuleType, table: Table) -> str:
@@ -73,8 +93,7 @@ def summary(module: ModuleType, table: Table) -> str:
 
 def run_table(module: ModuleType, table: Table) -> str:
     """Every run, those at rates that were not kept too; a column that is empty in all of them is left out."""
-    rows = [_run(module, table, trial) for trial in table.trials()]
-    return markdown([{name: cell for name, cell in row.items() if any(each[name] for each in rows)} for row in rows])
+    return markdown(without_empty_columns([_run(module, table, trial) for trial in table.trials()]))
 
 
 def rates(module: ModuleType, table: Table) -> list[str]:

@@ -34,11 +34,15 @@ class Run:
     validation_rows: int
     #: The share of validation rows to answer without a mistake, twice in a row, at which the task counts as solved.
     solved: float = 0.995
+    #: What the optimizer's rate does, where that is not what the experiment's did at first.
+    schedule: str = ""
 
     def describe(self) -> dict:
         """All of it as JSON."""
         config = self.config.to_dict() if self.config else None
-        return {**dataclasses.asdict(self), "config": config, "data": dict(self.data)}
+        described = {**dataclasses.asdict(self), "config": config, "data": dict(self.data)}
+        # Older runs have no schedule, and keep their names.
+        return described if self.schedule else {name: each for name, each in described.items() if name != "schedule"}
 
     @property
     def identity(self) -> str:

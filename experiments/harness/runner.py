@@ -24,17 +24,18 @@ from keras_griffin.files.folder_lock import folder_lock
 from keras_griffin.training import FolderInUse
 
 FOLDER = Path(__file__).resolve().parent.parent
+#: In the paper's order, then those beyond it.
 NAMES = (
+    "scaling_law",
+    "sampling",
+    "novels",
     "selective_copying",
     "induction_heads",
     "phonebook",
-    "long_context",
-    "novels",
-    "sampling",
-    "windows",
-    "scaling_law",
     "gates",
     "complex_recurrence",
+    "windows",
+    "long_context",
     "associative_recall",
     "pixels",
     "forecasting",

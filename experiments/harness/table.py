@@ -54,7 +54,8 @@ class Table:
         Raises:
             ValueError: it has other columns, or a line is cut off.
         """
-        with path.open(newline="") as file:
+        # What is no text has no such columns either.
+        with path.open(newline="", encoding="utf-8", errors="replace") as file:
             header, *rows = list(csv.reader(file)) or [[]]
         if tuple(header) != Row._fields:
             raise ValueError(f"Table: {path} must have the columns {', '.join(Row._fields)}. Got {', '.join(header)}.")

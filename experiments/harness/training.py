@@ -12,7 +12,13 @@ from experiments.harness.run import Run
 from experiments.models.families import family_model, training_flops
 from keras_griffin.models import LanguageModel
 from keras_griffin.tasks import TaskBatch
-from keras_griffin.training import AdamW, ResumableRun, default_optimizer, warm_up_then_constant
+from keras_griffin.training import (
+    AdamW,
+    ResumableRun,
+    default_optimizer,
+    warm_up_then_constant,
+    warm_up_then_cosine,
+)
 
 #: A function of a run, a number of rows and a seed.
 MakeBatch = Callable[[Run, int, int], TaskBatch]
@@ -22,8 +28,10 @@ MakeOptimizer = Callable[[Run, LanguageModel], AdamW]
 MakeModel = Callable[[Run], LanguageModel]
 #: A setting, a metric and a value, which a trained model has there.
 Test = tuple[str, str, float]
-#: Steps in which the learning rate rises; afterwards it is constant.
+#: Steps in which the learning rate rises.
 WARM_UP = 100
+#: The schedule of `falling_rate` and `falling_rate_with_decay`.
+TO_ZERO = "cosine to zero"
 #: Steps between two saves: what `kill -9` can cost.
 SAVE_EVERY = 100
 #: Seeds of rows. Training has those of the steps, from (1 + seed) times this; the others are the same in all runs.
@@ -57,6 +65,18 @@ def constant_rate(run: Run, model: LanguageModel) -> AdamW:
 def cosine_rate(run: Run, model: LanguageModel) -> AdamW:
     """The optimizer of texts: AdamW with a cosine of the learning rate."""
     return default_optimizer(model, run.learning_rate, steps=run.steps, beta_2=0.99)
+
+
+def falling_rate(run: Run, model: LanguageModel) -> AdamW:
+    """Adam with a warm-up, then a cosine of the rate to zero at the end of a fixed number of steps."""
+    warm_up = min(WARM_UP, run.steps // 2) / run.steps
+    rate = warm_up_then_cosine(run.learning_rate, run.steps, warm_up=warm_up, final=0.0)
+    return AdamW(rate, weight_decay=0.0, beta_2=0.99, global_clipnorm=1.0)
+
+
+def falling_rate_with_decay(run: Run, model: LanguageModel) -> AdamW:
+    """The same for texts, with weight decay."""
+    return default_optimizer(model, run.learning_rate, steps=run.steps, beta_2=0.99, final=0.0)
 
 
 def train(

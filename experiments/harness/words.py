@@ -48,6 +48,11 @@ def ranking(
     return ("; " if any("," in name for name in ranked) else ", ").join(first + told)
 
 
+def without_empty_columns(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """A table without the columns that are empty in every row."""
+    return [{name: cell for name, cell in row.items() if any(each[name] for each in rows)} for row in rows]
+
+
 def markdown(rows: list[dict[str, str]]) -> str:
     """A table in Markdown, with the first row's keys as its head."""
     lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]

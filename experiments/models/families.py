@@ -10,6 +10,8 @@ Style = tuple[str, str]
 FAMILIES = {"MQA": MQATransformer, "Griffin": Griffin, "Hawk": Hawk}
 #: Of each, in plots.
 STYLES: dict[str, Style] = {name: (FAMILY_COLOURS[name], marker) for name, marker in zip(FAMILIES, "os^", strict=True)}
+#: Behind the name of a family: its RG-LRUs have the first decays of the released code in place of the paper's.
+RING = ", ring"
 
 #: The paper's models of section 6.2: five blocks of width 64, in Griffin the third with local attention. About 250,000
 #: parameters; the heads and the width of the recurrence are not in the paper.
@@ -36,8 +38,13 @@ TINY = GriffinConfig(
 
 
 def family_model(run: Run) -> LanguageModel:
-    """The model of a run's family."""
-    return FAMILIES[run.family](run.config)
+    """The model of a run's family; the config has the first decays."""
+    return FAMILIES[run.family.removesuffix(RING)](run.config)
+
+
+def first_decays(family: str) -> str:
+    """The `decay_initializer` that the name of a family asks for."""
+    return "ring" if family.endswith(RING) else "paper"
 
 
 def training_flops(config: GriffinConfig, length: int) -> int:

@@ -285,7 +285,7 @@ def planned(
     """
     names = tuple(names)
     own = of_task(table, make_run(names[0], rungs[0], rates[0], seeds[0]).setting)
-    return search.planned(make_run, rungs, rates, seeds, own, names)
+    return search.planned(make_run, rungs, rates, seeds, own, names, is_closed=True)
 
 
 def is_kept(table: Table, trial: Trial) -> bool:

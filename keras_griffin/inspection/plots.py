@@ -21,9 +21,10 @@ Axes = Any
 #: The colours of lines, safe for the colour-blind (Okabe and Ito 2008), and the colour map of numbers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SHADES = "viridis"
-#: Every plot shows a family of models or units in one colour; a variant has one near it.
+#: Every plot shows a family of models or units in one colour; a variant has one near it. Hawk's unit has that of Hawk.
 FAMILY_COLOURS = {
     **{"Griffin": "#0072B2", "Hawk": "#009E73", "MQA": "#D55E00", "local MQA": "#E69F00"},
+    **{"Hawk, ring": "#66A61E"},
     **{"RGLRU": "#009E73", "RGLRU, ring": "#66A61E", "CGLRU": "#CC79A7"},
     **{"LSTM": "#56B4E9", "GRU": "#A6761D", "Mamba": "#7570B3", "LRU": "#999933"},
 }

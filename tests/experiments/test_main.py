@@ -12,8 +12,8 @@ from experiments.harness.runner import FOLDER, NAMES, experiment
 from experiments.harness.table import Table
 from tests.experiments.harness import made_up
 
-#: A language model, a classifier of sequences, and an agent that acts; the others' programs are of these kinds.
-EVERYWHERE = ("selective_copying", "pixels", "resets")
+#: Run on each backend, for the harness and a language model.
+EVERYWHERE = ("selective_copying",)
 OTHERS = [pytest.param(name, marks=pytest.mark.any_backend) for name in NAMES if name not in EVERYWHERE]
 
 
@@ -37,7 +37,9 @@ def test_an_experiment_runs_in_seconds_and_its_report_follows_from_its_csv(name,
 def test_lists_and_reports_before_the_first_run(tmp_path, capsys):
     main(["--list", "--seeds", "0,1", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "reports")])
     listed = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in listed] == list(NAMES) and "0 finished, 9 to run" in listed[0]
+    assert [line.split(":")[0] for line in listed] == list(NAMES)
+    # The search of three models at three rates.
+    assert "0 finished, 9 to run" in listed[NAMES.index("selective_copying")]
     main(["--report", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "reports")])
     assert not (tmp_path / "reports").exists()
 
@@ -57,10 +59,12 @@ def test_an_unknown_experiment_is_refused(capsys):
 
 
 @pytest.mark.any_backend
-def test_seeds_that_are_no_numbers_are_refused(capsys):
+@pytest.mark.parametrize("seeds", ["a,b", "-1", "0,", ""])
+def test_seeds_that_are_no_numbers_are_refused(seeds, capsys):
     with pytest.raises(SystemExit):
-        main(["--seeds", "a,b", "--list"])
-    assert "argument --seeds: they must be integers, separated by commas. Got 'a,b'." in capsys.readouterr().err
+        main([f"--seeds={seeds}", "--list"])
+    rule = "argument --seeds: they must be integers of at least 0, separated by commas."
+    assert f"{rule} Got {seeds!r}." in capsys.readouterr().err
 
 
 @pytest.mark.any_backend
@@ -89,17 +93,32 @@ def test_a_text_that_is_broken_is_refused_in_one_sentence(name, rule, tmp_path, 
 @pytest.mark.trainable
 @pytest.mark.any_backend
 def test_a_report_is_not_replaced_by_one_with_fewer_runs(tmp_path, capsys):
-    """As one of fewer seeds, or of another scale, would be; what it has is kept."""
+    """As one of another scale would be; what it has is kept, and a seed is one more."""
     table = made_up.carried_out(selective_copying, "small", (0, 1), lambda run: 500)
     write_report(selective_copying, "selective_copying", table, tmp_path)
     before = (tmp_path / "selective_copying.csv").read_bytes()
     folders = ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path)]
-    for arguments in (["--seeds", "0", "--report"], ["--seeds", "0"], ["--scale", "smoke"]):
-        with pytest.raises(SystemExit, match="^selective_copying: a report must have every run"):
-            main(["selective_copying", *arguments, *folders])
-        assert (tmp_path / "selective_copying.csv").read_bytes() == before
-    main(["selective_copying", "--seeds", "0,1,2", "--report", *folders])
-    assert (tmp_path / "selective_copying.csv").read_bytes() == before and "written to" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="^selective_copying: a report must have every run"):
+        main(["selective_copying", "--scale", "smoke", *folders])
+    assert (tmp_path / "selective_copying.csv").read_bytes() == before
+    for seeds, waiting in (("0", 0), ("7", 6), ("1,7,8", 12)):
+        main(["selective_copying", "--seeds", seeds, "--list", *folders])
+        assert f"21 finished, {waiting} to run" in capsys.readouterr().out
+        main(["selective_copying", "--seeds", seeds, "--report", *folders])
+        assert (tmp_path / "selective_copying.csv").read_bytes() == before and "written to" in capsys.readouterr().out
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    ("content", "rule"), [(b"\x00\xff", "must have the columns run,"), (b"", "must have the columns")]
+)
+def test_results_that_are_no_table_are_refused_in_one_sentence(content, rule, tmp_path, capsys):
+    (tmp_path / "induction_heads.csv").write_bytes(content)
+    with pytest.raises(SystemExit, match=f"^induction_heads: Table: .*induction_heads.csv {rule}"):
+        main(["induction_heads", "resets", "--list", "--output", str(tmp_path), "--runs", str(tmp_path / "runs")])
+    # The others are told all the same.
+    assert capsys.readouterr().out.startswith("resets: ")
+    assert (tmp_path / "induction_heads.csv").read_bytes() == content
 
 
 @pytest.mark.any_backend

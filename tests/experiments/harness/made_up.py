@@ -27,6 +27,11 @@ def results(run: Run, steps_to_95: float, tests=()):
     return rows_of(run, [*measured, Measurement(run.setting, run.steps, "seconds", 100.0)], FACTS)
 
 
+def soonest_at(rate):
+    """A function of a run: its steps to 95 %, fewest at a rate, so that a search ends there."""
+    return lambda run: 500 * (1 + abs(math.log2(run.learning_rate / rate)))
+
+
 def carried_out(module, scale, seeds, steps_to_95, tests=lambda run: ()):
     """The table of all runs of an experiment; `steps_to_95` and `tests` are functions of a run."""
     table = Table()

@@ -1,6 +1,6 @@
 import pytest
 
-from experiments.harness.claims import verdict
+from experiments.harness.claims import WORDS, Verdict, verdict
 
 pytestmark = pytest.mark.any_backend
 
@@ -18,4 +18,4 @@ pytestmark = pytest.mark.any_backend
     ],
 )
 def test_the_word_follows_from_the_outcomes(outcomes, word):
-    assert verdict(iter(outcomes), "numbers") == (word, "numbers")
+    assert verdict(iter(outcomes), "numbers", "one number") == Verdict(word, "numbers", "one number") and word in WORDS

@@ -1,15 +1,17 @@
 import numpy as np
 import pytest
+import scipy.stats
 
 from experiments.harness.intervals import (
     RESAMPLES,
     Interval,
+    deviation,
+    in_short,
     interval,
     is_above,
     is_below,
     is_within,
-    resampled,
-    spread,
+    of_seeds,
 )
 
 pytestmark = pytest.mark.any_backend
@@ -29,17 +31,12 @@ def test_a_bound_inside_the_interval_decides_nothing(bound, below, above):
     assert is_below(None, bound) is None and is_above(None, bound) is None
 
 
-def test_all_rows_are_resampled_at_the_same_windows():
-    values = np.random.default_rng(0).normal(size=(2, 3, 20))
-    found = resampled(values)
-    assert found.shape == (RESAMPLES, 2, 3)
-    np.testing.assert_array_equal(found[:, 1, 2], resampled(values[1, 2]))
-    # A mean of sums is the sum of means only where the draws are the same.
-    np.testing.assert_allclose(resampled(values.sum(axis=0)), found.sum(axis=1))
-
-
-def test_a_spread_holds_all_but_a_fortieth_at_each_end():
-    assert spread(7.0, np.arange(1001.0)) == Interval(7.0, 25.0, 975.0)
+def test_an_interval_leaves_out_a_fortieth_of_the_resampled_means_at_each_end():
+    values = np.array([0.0, 0.0, 0.0, 8.0])
+    draws = np.random.default_rng(0).integers(0, 4, size=(RESAMPLES, 4))
+    ordered = np.sort([values[draw].mean() for draw in draws])
+    found = interval(values)
+    assert found.low == ordered[RESAMPLES // 40 - 1] == 0 and found.high == ordered[-RESAMPLES // 40] == 6
 
 
 @pytest.mark.parametrize(
@@ -49,3 +46,31 @@ def test_a_spread_holds_all_but_a_fortieth_at_each_end():
 def test_a_difference_within_a_bound(low, high, word):
     assert is_within(Interval((low + high) / 2, low, high), 2) is word
     assert is_within(None, 2) is None
+
+
+def test_a_difference_between_models_has_the_spread_of_seeds():
+    rng = np.random.default_rng(0)
+    groups = [rng.normal(place, 0.5, size=3) for place in range(40)]
+    found = deviation(groups)
+    assert found.freedom == 80 and abs(found.value - 0.5) < 0.06
+    between = of_seeds(groups[1], groups[0], found)
+    assert between.mean == groups[1].mean() - groups[0].mean()
+    # As textbooks have it, for the spread of these two models alone.
+    own = deviation(groups[:2])
+    alone = of_seeds(groups[1], groups[0], own)
+    test = scipy.stats.ttest_ind(groups[1], groups[0]).confidence_interval()
+    np.testing.assert_allclose([alone.low, alone.high], [test.low, test.high])
+    assert own.freedom == 4
+
+
+def test_one_seed_each_says_nothing():
+    found = deviation([[1.0], [2.0], []])
+    assert found.freedom == 0 and of_seeds([1.0], [2.0], found) is None
+    assert of_seeds([], [2.0], deviation([[1.0, 2.0]])) is None
+
+
+def test_intervals_in_short_are_their_ends():
+    several = [Interval(mean, mean - 1, mean + 1) for mean in (0.5, -0.25, 0.125)]
+    assert in_short([None, *several], "nats") == "-0.250 to +0.500 nats"
+    assert in_short(several[:1], "nats") == "+0.500 nats"
+    assert in_short([None], "nats") == ""

@@ -22,7 +22,7 @@ from experiments.harness.training import (
 # The library trains the same on every backend.
 pytestmark = pytest.mark.any_backend
 
-RUN = selective_copying.plan("smoke", (0,), Table())[1]
+RUN = dataclasses.replace(selective_copying.plan("smoke", (0,), Table())[0], family="Griffin")
 
 
 def test_a_batch_follows_from_seed_and_step_alone():
@@ -46,7 +46,7 @@ def test_a_seed_gives_the_same_weights():
 
 @functools.cache
 def model_of(module):
-    return build(next(run for run in module.plan("smoke", (0,), Table()) if run.family == "Griffin"))
+    return build(dataclasses.replace(module.plan("smoke", (0,), Table())[0], family="Griffin"))
 
 
 @pytest.mark.trainable
