@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jax
+import keras
 from jax import export
 
 from keras_griffin.export.program import Program
@@ -24,7 +25,9 @@ def write_stablehlo(program: Program, path: Path, facts: dict) -> None:
     ]
 
     def step(*tensors):
-        return dict(zip(program.results, program.function(*tensors), strict=True))
+        # What a layer assigns would stay in the model, as a tracer.
+        with keras.StatelessScope():
+            return dict(zip(program.results, program.function(*tensors), strict=True))
 
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         path.write_bytes(export.export(jax.jit(step), platforms=PLATFORMS)(*specs).serialize())

@@ -108,10 +108,10 @@ def _first_states(model):
 
 
 def _past(states: list[State]) -> Iterator[Port]:
-    """The inputs of the states: `past.{i}.{name}` for layer or block i."""
+    """The inputs of the states: `past.{i}.{name}` for layer, block or pool i."""
     number = -1
     for state in states:
-        for block in state.blocks if isinstance(state, SequenceEncoderState) else (state,):
+        for block in (*state.blocks, state.pool) if isinstance(state, SequenceEncoderState) else (state,):
             number += 1
             leaves = list(walk(block))
             short = [NAMES.get(path[-1], path[-1]) for path, _, _ in leaves]

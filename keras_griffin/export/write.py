@@ -111,9 +111,11 @@ def export(
     if chosen.backend != keras.backend.backend():
         export_on(chosen.backend, model, path, {"what": what, "chunk": chunk, "format": format})
         return
-    program = program_of(model, what, chunk)
-    if what != "sequence":
-        check_stream(program, chunk or 1)
+    # A layer that counts its calls, or draws numbers, is left as it was.
+    with keras.StatelessScope():
+        program = program_of(model, what, chunk)
+        if what != "sequence":
+            check_stream(program, chunk or 1)
     facts = describe(program, chunk)
     module = importlib.import_module(f"keras_griffin.export.{chosen.module}")
     with atomic_folder(path, SAVED_MODEL, function_name="export") if not chosen.suffix else atomic_file(path) as aside:

@@ -8,6 +8,7 @@ import numpy as np
 from keras_griffin.export.program import RESET, program_of
 from keras_griffin.layers import RGLRU
 from keras_griffin.models import Griffin, GriffinConfig, SequenceEncoder
+from keras_griffin.testing.compiled import compiled
 
 #: The largest difference from the model's own numbers, which are about 1.
 TOLERANCE = 1e-5
@@ -89,19 +90,20 @@ def _rows(model, batch, steps):
     return rows
 
 
-def _whole(model, rows):
+def _whole(call, model, rows):
     """The model's outputs."""
-    results = model(keras.tree.pack_sequence_as(model.input, rows))
+    results = call(keras.tree.pack_sequence_as(model.input, rows))
     return [keras.ops.convert_to_numpy(x) for x in keras.tree.flatten(results)]
 
 
 def with_reset(model, rows, cut):
     """The model's outputs where its first row starts anew after `cut` steps."""
+    call = compiled(model)
     if not cut:
-        return _whole(model, rows)
-    before, after = _whole(model, [x[:1, :cut] for x in rows]), _whole(model, [x[:1, cut:] for x in rows])
+        return _whole(call, model, rows)
+    before, after = (_whole(call, model, [x[:1, part] for x in rows]) for part in (slice(cut), slice(cut, None)))
     wanted = []
-    for first, second, others, tensor in zip(before, after, _whole(model, rows), model.outputs, strict=True):
+    for first, second, others, tensor in zip(before, after, _whole(call, model, rows), model.outputs, strict=True):
         row = np.concatenate([first, second], 1) if _is_timed(tensor) else second
         wanted.append(np.concatenate([row, others[1:]]))
     return wanted

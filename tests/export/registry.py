@@ -5,7 +5,9 @@ import functools
 
 import keras
 import numpy as np
+import pytest
 
+from keras_griffin.export import FORMATS
 from keras_griffin.layers import UNITS
 from keras_griffin.mixers import mixer_names
 from keras_griffin.models import SequenceEncoder
@@ -17,6 +19,16 @@ GROWING = ("global_mqa", "sparse_mqa")
 OPTIONS = {"sparse_mqa": {"stride": 4}, "hyena": {"max_length": 20}}
 #: As many steps as a call of each kind of program reads of a row of 100.
 WHATS = {"step": None, "chunk": 5, "sequence": None}
+
+
+def every_program(format: str) -> list:
+    """Parameters `part` and `what` of a format's tests: for each part one kind of program, in turn, is not exhaustive."""
+    place = sorted(FORMATS).index(format)
+    return [
+        pytest.param(part, what, marks=() if (place + turn) % 3 == kind else pytest.mark.exhaustive)
+        for turn, part in enumerate(PARTS)
+        for kind, what in enumerate(WHATS)
+    ]
 
 
 def names_in(part) -> list[str]:

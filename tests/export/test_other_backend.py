@@ -12,7 +12,6 @@ import pytest
 
 from keras_griffin.backends import WITH_GRADIENTS
 from keras_griffin.export import FORMATS, other_backend
-from keras_griffin.export.write import WHATS
 from keras_griffin.layers import RGLRU
 from tests.export import comparison
 
@@ -25,8 +24,8 @@ def model():
 
 @pytest.mark.slow
 @pytest.mark.trainable
-@pytest.mark.parametrize("backend", [name for name in WITH_GRADIENTS if name != keras.backend.backend()])
-def test_a_model_of_this_backend_in_every_format_of_another(backend, tmp_path):
+def test_a_model_of_this_backend_in_every_format_of_another(tmp_path):
+    backend = WITH_GRADIENTS[WITH_GRADIENTS.index(keras.backend.backend()) - 1]
     pytest.importorskip(backend)
     given, rows = comparison.encoder(), np.random.default_rng(0).normal(size=(3, 20, 3)).astype("float32")
     given.save(tmp_path / "model.keras")
@@ -37,7 +36,7 @@ def test_a_model_of_this_backend_in_every_format_of_another(backend, tmp_path):
     )
     assert run.returncode == 0, run.stderr
     formats = [name for name, form in FORMATS.items() if form.backend == backend]
-    assert run.stdout.split("\n")[:-1] == [f"{name} {what}" for name in formats for what in WHATS]
+    assert run.stdout.split() == formats
 
 
 @pytest.mark.any_backend

@@ -2,10 +2,12 @@
 
 import keras
 import numpy as np
+import pytest
 
 from keras_griffin.export.program import Port, Program, program_of
 from keras_griffin.layers import RGLRU
 from keras_griffin.models import Griffin, GriffinConfig, SequenceEncoder
+from keras_griffin.models.pooling import POOLS
 
 
 def encoder():
@@ -32,6 +34,21 @@ def test_the_arguments_are_the_initial_state():
     arguments = dict(zip([port.name for port in program.ports], program.arguments({"batch": 2}), strict=True))
     assert arguments["token_ids"].shape == (2,) and not arguments["reset"].any()
     assert (arguments["past.0.log_weight"] == np.float32(-1e30)).all()
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_step_of_a_pooled_encoder_gives_the_pool_so_far(pool):
+    x = keras.Input((None, 3), name="samples")
+    model = keras.Model(x, SequenceEncoder(8, 1, pool=pool, conv_kernel_size=4)(x))
+    program, samples = program_of(model, "step"), np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    _, _, *state = program.arguments({"batch": 2})
+    for t in range(5):
+        # The second row starts again at the third sample.
+        reset = np.array([False, t == 2])
+        outputs, *state = program.function(*map(keras.ops.convert_to_tensor, (samples[:, t], reset, *state)))
+    found = keras.ops.convert_to_numpy(outputs)
+    np.testing.assert_allclose(found[:1], keras.ops.convert_to_numpy(model(samples[:1])), atol=1e-5)
+    np.testing.assert_allclose(found[1:], keras.ops.convert_to_numpy(model(samples[1:, 2:])), atol=1e-5)
 
 
 def test_a_state_that_grows_is_free_along_its_past():

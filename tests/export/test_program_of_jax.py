@@ -14,7 +14,7 @@ import jax
 from keras_griffin.export import export
 from keras_griffin.export.jax_program import PLATFORMS
 from tests.export.comparison import assert_same_numbers, language_model
-from tests.export.registry import PARTS, WHATS, assert_layers, model_of
+from tests.export.registry import assert_layers, every_program, model_of
 
 
 def runner(path):
@@ -35,8 +35,7 @@ def test_the_file_does_what_the_model_does(tmp_path, what, chunk):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", WHATS)
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part, what", every_program("stablehlo"))
 def test_every_mixer_and_unit(tmp_path, part, what):
     def written(model, **options):
         export(model, tmp_path / "a.stablehlo", **options)

@@ -21,7 +21,7 @@ from keras_griffin.export.write import _whole  # noqa: E402
 from keras_griffin.layers import UNITS  # noqa: E402
 from keras_griffin.models import Griffin, GriffinConfig, SequenceEncoder  # noqa: E402
 from tests.export.comparison import assert_same_numbers  # noqa: E402
-from tests.export.registry import PARTS, assert_layers  # noqa: E402
+from tests.export.registry import assert_layers, every_program  # noqa: E402
 
 # PyTorch's own.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -66,15 +66,17 @@ def pt2_file(path):
     return run
 
 
-@pytest.mark.parametrize("what", ["step", *(pytest.param(x, marks=pytest.mark.slow) for x in ("chunk", "sequence"))])
-@pytest.mark.parametrize("part", [0, *(pytest.param(x, marks=pytest.mark.slow) for x in PARTS[1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("part, what", every_program("onnx"))
 def test_every_mixer_and_unit(part, what, tmp_path):
     assert_layers(lambda model, **options: written(model, tmp_path / "m.onnx", **options), part, what)
 
 
 def encoder(pool, masked, layers=keras.Model):
     """A bidirectional encoder, functional or Sequential."""
-    stack = [keras.layers.Masking()] * masked + [SequenceEncoder(8, 1, pool=pool, bidirectional=True)]
+    stack = [keras.layers.Masking()] * masked + [
+        SequenceEncoder(8, 1, pool=pool, bidirectional=True, conv_kernel_size=4)
+    ]
     if layers is keras.Sequential:
         return keras.Sequential([keras.Input((None, 3), name="samples"), *stack])
     x = inputs = keras.Input((None, 3), name="samples")
