@@ -15,7 +15,8 @@
 # make wheel        run README's examples with the wheel, in an empty environment with one backend
 #
 # Each target creates .venv and installs missing dependencies. parity also creates .venv-parity, for the packages that
-# it compares with, and clients .venv-clients; compatibility has .venv-oldest and .venv-newest alone; wheel uses a temporary environment.
+# it compares with, and clients .venv-clients; compatibility has .venv-oldest and .venv-newest alone; wheel uses a
+# temporary environment.
 # PYTHON sets the interpreter, BACKEND the backend, WHEEL an existing wheel. OUTPUT sets the folder of quickstart, which
 # replaces runs/quickstart, the default, and refuses a named folder that holds a run.
 

@@ -1,12 +1,12 @@
 """Run the test suite once for each backend, each in processes of its own, and end in one table.
 
-    python tests/run_backends.py [--backends jax,numpy] [--quick] [arguments of pytest]
+    python tests/run_backends.py [--backends jax,numpy] [--quick] [--exhaustive] [arguments of pytest]
 
 The tests of a backend are divided into parts, and each core takes one part after the other. With arguments of pytest,
 which choose a few tests, the backends run one after the other, each with a worker of pytest-xdist on every core. On the
 numpy backend the tests marked `trainable` are left out; those marked `any_backend` run on the last backend alone, or on
 the last that has gradients where they need them. With --quick one backend, PyTorch unless another is named, runs all
-but those marked `slow`. Keras's own settings file is not read.
+but those marked `slow`. Those marked `exhaustive` need --exhaustive. Keras's own settings file is not read.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +27,9 @@ WITH_GRADIENTS = ("jax", "tensorflow", "torch")
 QUICK_BACKEND = "torch"
 #: Parts of each backend's tests, each in a process that ends with it: TensorFlow, above all, keeps what it compiled.
 #: JAX lets go of that, above some size after each file, and compiles again what the next one needs too.
-PARTS = {"jax": 6, "tensorflow": 9, "torch": 3, "numpy": 2}
-#: How many of the slowest tests are printed at the end.
-SLOWEST = 20
+PARTS = {"jax": 6, "tensorflow": 9, "torch": 6, "numpy": 2}
+#: How many of the slowest files and tests are printed at the end.
+SLOWEST = 16
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backends", help=f"separated by commas; {','.join(BACKENDS)} unless given")
     parser.add_argument("--quick", action="store_true", help="leave out the slow tests")
+    parser.add_argument("--exhaustive", action="store_true", help="run every combination that a test is written for")
     options, arguments = parser.parse_known_args()
     # Names of tests may have characters that a console's encoding lacks.
     sys.stdout.reconfigure(errors="replace")
@@ -56,7 +58,7 @@ def main():
     backends = options.backends.split(",") if options.backends else everywhere
     with tempfile.TemporaryDirectory() as folder:
         runs = [
-            (backend, [*left_out(options.quick, backends[place:]), *arguments], Path(folder))
+            (backend, [*left_out(options, backends[place:]), *arguments], Path(folder))
             for place, backend in enumerate(backends)
         ]
         results = [run(*each) for each in runs] if arguments else run_in_parts(runs)
@@ -66,13 +68,13 @@ def main():
     sys.exit(any(result.count("failed") for result in results))
 
 
-def left_out(slow, backends):
+def left_out(options, backends):
     """pytest's arguments to leave out marked tests on the first of the backends that are still to run.
 
     It shows those of `any_backend` if it is the last, and those that need gradients if it is the last that has them.
     """
     here, *later = (backend in WITH_GRADIENTS for backend in backends)
-    marks = ["slow"] if slow else []
+    marks = ["slow"] * options.quick + ["exhaustive"] * (not options.exhaustive)
     if later:
         marks.append("(any_backend and not trainable)")
     if not here or any(later):
@@ -145,9 +147,17 @@ def available_cores():
 
 
 def slowest(results):
-    """The tests that took longest, on whichever backend."""
-    rows = sorted(((*test, result.backend) for result in results for test in result.tests), reverse=True)[:SLOWEST]
-    return "\n".join(["", "The slowest tests, in seconds"] + [f"{s:>8.1f}  {b:<12}{name}" for s, name, _, b in rows])
+    """The files and the tests that took longest, on whichever backend."""
+    tests = [(seconds, result.backend, name) for result in results for seconds, name, _ in result.tests]
+    sums = Counter()
+    for seconds, backend, name in tests:
+        sums[backend, name.partition("[")[0].rpartition(".")[0]] += seconds
+    files = [(seconds, *each) for each, seconds in sums.items()]
+    lines = []
+    for title, rows in (("files", files), ("tests", tests)):
+        rows = sorted(rows, reverse=True)[:SLOWEST]
+        lines += ["", f"The slowest {title}, in seconds", *(f"{s:>8.1f}  {b:<12}{name}" for s, b, name in rows)]
+    return "\n".join(lines)
 
 
 def failures(results):

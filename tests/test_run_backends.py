@@ -61,6 +61,8 @@ def test_c(): pass
 @pytest.mark.any_backend
 @pytest.mark.trainable
 def test_d(): pass
+@pytest.mark.exhaustive
+def test_e(): pass
 """
 
 
@@ -75,7 +77,7 @@ def shown(lines):
 def test_marked_tests_are_left_out_and_the_slowest_are_printed(tmp_path):
     (tmp_path / "conftest.py").write_text(
         "def pytest_configure(config):\n"
-        "    for mark in ('slow', 'any_backend', 'trainable'):\n"
+        "    for mark in ('slow', 'exhaustive', 'any_backend', 'trainable'):\n"
         "        config.addinivalue_line('markers', mark)\n"
     )
     status, lines = run(tmp_path, MARKED, "--quick")
@@ -83,4 +85,7 @@ def test_marked_tests_are_left_out_and_the_slowest_are_printed(tmp_path):
     assert shown(lines) == {"numpy": {"a", "c"}}
     status, lines = run(tmp_path, MARKED, "--backends", "jax,torch,numpy")
     assert (status, lines[-1]) == (0, "8 passed, 0 failed, 0 skipped")
+    assert {"The slowest files, in seconds", "The slowest tests, in seconds"} < set(lines)
     assert shown(lines) == {"jax": {"a", "b"}, "torch": {"a", "b", "d"}, "numpy": {"a", "b", "c"}}
+    status, lines = run(tmp_path, MARKED, "--exhaustive")
+    assert (status, shown(lines)) == (0, {"numpy": {"a", "b", "c", "e"}})

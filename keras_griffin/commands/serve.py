@@ -15,7 +15,7 @@ import logging
 import os
 import socket
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 from keras_griffin.commands.shared.errors import CommandError, refusals
@@ -55,8 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
     with listening_socket(arguments.host, arguments.port) as listener:
         # In a thread that ends, and with it OpenMP's threads for it. If they stayed, PyTorch would have more threads
         # than cores, and the engine's would sleep between two operations: a token would take twice as long.
-        with ThreadPoolExecutor(1) as thread:
-            application = thread.submit(make_application, arguments, key).result()
+        # Not one of `concurrent.futures`, which Ctrl-C would wait for.
+        with ThreadPool(1) as loader:
+            application = loader.apply(make_application, (arguments, key))
+            loader.close()
+            loader.join()
         log_to_stderr()
         config = uvicorn.Config(
             application,

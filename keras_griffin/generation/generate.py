@@ -26,6 +26,7 @@ from keras_griffin.generation.prompt import (
 from keras_griffin.generation.samplers import Sampler, check_chosen, check_sampler, get_sampler, history_of
 from keras_griffin.generation.state import LanguageModelState, fitted
 from keras_griffin.generation.uniform import uniform_numbers
+from keras_griffin.ops.shared.padding import power_of_two
 from keras_griffin.tokenizers.incremental_decoder import IncrementalDecoder
 
 #: How many tokens are generated between two checks.
@@ -188,7 +189,7 @@ class Continuation:
         self._steps_taken += steps
         if self.free_places < steps:
             # Powers of two in all, so that a function compiled for one size serves other prompts.
-            more = max(64, (1 << (self._steps_taken - 1).bit_length()) - self._places_made)
+            more = max(64, power_of_two(self._steps_taken) - self._places_made)
             self.working_state = with_capacity(self.working_state, more)
             self.free_places += more
             self._places_made += more

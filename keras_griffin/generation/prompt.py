@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 import keras
 import numpy as np
 
+from keras_griffin.ops.shared.padding import power_of_two
 from keras_griffin.shapes import Tensor
 from keras_griffin.tokenizers import Tokenizer
 
@@ -110,16 +111,21 @@ def chunks(rows: list[np.ndarray], bucketed: bool) -> Iterator[tuple[np.ndarray,
         return
     if bucketed:
         # A power of two up to one chunk, and a multiple of chunks beyond.
-        length = 1 << (length - 1).bit_length() if length <= CHUNK else -(-length // CHUNK) * CHUNK
-    token_ids = np.full((len(rows), length), PAD_ID, "int32")
-    for row, place in zip(rows, token_ids, strict=True):
-        place[length - row.size :] = row
-    mask = np.arange(length) >= length - np.array([[row.size] for row in rows])
+        length = power_of_two(length) if length <= CHUNK else -(-length // CHUNK) * CHUNK
+    token_ids, mask = aligned(rows, length)
     first = (length - 1) % CHUNK + 1
     yield token_ids[:, :first], mask[:, :first]
     for start in range(first, length, CHUNK):
         piece = slice(start, start + CHUNK)
         yield token_ids[:, piece], None if mask[:, piece].all() else mask[:, piece]
+
+
+def aligned(rows: list[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of up to `length` ids with their ends at the end, `(B, length)` int32, and which places they fill, bool."""
+    token_ids = np.full((len(rows), length), PAD_ID, "int32")
+    for row, place in zip(rows, token_ids, strict=True):
+        place[length - row.size :] = row
+    return token_ids, np.arange(length) >= length - np.array([[row.size] for row in rows])
 
 
 def _as_array(function_name, what, ids):

@@ -161,3 +161,28 @@ def test_after_a_kill_clients_go_on(tmp_path):
     with real_server(tmp_path / "tiny.keras") as (_, client):
         assert ask(client, prompt="", state=first["state"])["text"] == rest["text"]
         assert ask(client)["text"] == first["text"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_does_not_wait_for_the_model():
+    program = """
+    import signal, sys, time
+    from keras_griffin.__main__ import main
+    from keras_griffin.commands.shared import load
+
+    # A suite that runs in a shell's background has inherited that it is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def load_text_model(*arguments, **options):
+        print("loading", flush=True)
+        time.sleep(100)
+
+    load.load_text_model = load_text_model
+    sys.exit(main(["serve", "models/tiny.keras", "--port", "0"]))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert "Traceback" not in process.stderr.read()

@@ -29,7 +29,8 @@ from keras_griffin.ops.selective_scan import jax_triton as selections
 from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-OPS = ["linear_scan", "rg_lru", "selective_scan"]
+OTHERS = ["linear_scan", "selective_scan"]
+OPS = ["rg_lru", *OTHERS]
 #: Dtype, components (for `selective_scan`, N), with marks.
 CALLS = [("float32", 1, False), ("bfloat16", 1, True), ("bfloat16", 2, False)]
 #: Prints what PyTorch launches for the calls of an op, forward and backward, in the words of `Launched`.
@@ -141,7 +142,7 @@ def lower(function, *arguments):
 
 @needs_triton
 @needs_jax_triton
-@pytest.mark.parametrize("op_name", OPS)
+@pytest.mark.parametrize("op_name", ["rg_lru", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in OTHERS)])
 @pytest.mark.slow
 def test_jax_and_pytorch_launch_the_same_programs(op_name, launched):
     environment = {**os.environ, "KERAS_BACKEND": "torch", "TRITON_DISABLE_LINE_INFO": "1"}

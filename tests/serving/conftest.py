@@ -79,7 +79,7 @@ class ScriptedEngine:
         return 6.5
 
     def measure(self):
-        return Measures(1, 2, 64, 3, 4000, 50, 60, 70, 800)
+        return Measures(1, 2, 64, 3, 4000, 50, 60, 70)
 
 
 @contextlib.contextmanager

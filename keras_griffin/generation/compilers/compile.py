@@ -35,12 +35,12 @@ def tensors_alone(who: str):
     return _module().TensorsAlone(who) if keras.backend.backend() == "torch" else contextlib.nullcontext()
 
 
-def prepared(function: Callable, model, *, is_step: bool = False, **fixed) -> Callable:
+def prepared(function: Callable, model, *, is_step: bool = False, donates: bool = True, **fixed) -> Callable:
     """`function(model, state, ..., **fixed)` as a function of `(state, ...)`, prepared for the backend.
 
-    The function is cached while the model lives and has the same variables, and holds the model weakly. It donates the
-    buffers of its state. PyTorch records it if it `is_step`, called for every token; the recurrence of a prompt is a
-    loop over time, which would be unrolled. The arguments in `fixed` are hashable.
+    The function is cached while the model lives and has the same variables, and holds the model weakly. If it
+    `donates`, JAX overwrites the state that it is given. PyTorch records it if it `is_step`, called for every token;
+    the recurrence of a prompt is a loop over time, which would be unrolled. The arguments in `fixed` are hashable.
     """
     if keras.backend.backend() == "openvino":
         raise ValueError(
@@ -58,7 +58,7 @@ def prepared(function: Callable, model, *, is_step: bool = False, **fixed) -> Ca
         if key not in functions:
             if len(functions) >= _CACHE_SIZE:
                 functions.pop(next(iter(functions)))
-            functions[key] = _prepare(functools.partial(function, **fixed), model, is_step)
+            functions[key] = _prepare(functools.partial(function, **fixed), model, is_step, donates)
         # The newest stand at the end.
         functions[key] = functions.pop(key)
         return functions[key]
@@ -70,11 +70,13 @@ def forget(model) -> None:
         _prepared.pop(model, None)
 
 
-def _prepare(function, model, is_step):
+def _prepare(function, model, is_step, donates):
     backend = keras.backend.backend()
     if backend not in (*COMPILING, "torch"):
         reference = weakref.ref(model)
         return lambda state, *arguments: function(reference(), state, *arguments)
+    if backend == "jax":
+        return _module().compile_for_model(function, model, donates)
     record = backend == "torch" and is_step
     return _module().record_for_model(function, model) if record else _module().compile_for_model(function, model)
 

@@ -11,11 +11,11 @@ import keras
 from keras_griffin.backends.jax_backend import device_kind
 
 
-def compile_for_model(function, model):
+def compile_for_model(function, model, donates=True):
     """`function(model, state, ...)` as one of `(state, ...)`, compiled for each input shape; holds the model weakly."""
     reference: Callable[[], keras.Model] = weakref.ref(model)
 
-    @functools.partial(jax.jit, donate_argnames="state", compiler_options=_options(model))
+    @functools.partial(jax.jit, donate_argnames="state" if donates else None, compiler_options=_options(model))
     def compiled(values, state, *arguments):
         model = reference()
         with keras.StatelessScope(zip(model.variables, values, strict=True)):

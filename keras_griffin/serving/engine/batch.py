@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from keras_griffin.generation.state import LanguageModelState
+from keras_griffin.ops.shared.padding import power_of_two
 from keras_griffin.serving.engine.answer import Answer
 from keras_griffin.serving.engine.kept_states import KeptStates
-from keras_griffin.serving.engine.rows import Rows, power_of_two
+from keras_griffin.serving.engine.rows import Rows
 from keras_griffin.serving.engine.steps import scored, step
 
 

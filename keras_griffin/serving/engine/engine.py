@@ -31,12 +31,13 @@ class Measures(NamedTuple):
     tokens_read: int
     tokens_found: int
     tokens_written: int
-    #: Of one row.
-    state_bytes: int
 
 
 class Engine:
     """Continues prompts for many callers at once; what one gets does not depend on the others.
+
+    But for rounding: a product with another number of rows may choose the other of two tokens that float32 does not
+    tell apart.
 
     Args:
         model: a `LanguageModel` with a tokenizer.
@@ -111,7 +112,7 @@ class Engine:
         running = len(self._batch.live)
         kept = len(self._kept), self._kept.num_bytes
         tokens = self._read, self._found, self._written
-        return Measures(running, max(0, len(self._jobs) - running), self.slots, *kept, *tokens, self._initial.num_bytes)
+        return Measures(running, max(0, len(self._jobs) - running), self.slots, *kept, *tokens)
 
     def _run(self):
         try:
@@ -196,7 +197,7 @@ class Engine:
                     answers.append(answer)
                     states.append(reading.state)
                 else:
-                    self._end([answer])
+                    self._ended([job])
                     answer.end("length", reading.state)
         if answers:
             self._batch.rearrange(answers, states)

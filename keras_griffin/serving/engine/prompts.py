@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_griffin.generation.compilers.compile import compiles
 from keras_griffin.generation.loop import consume
+from keras_griffin.generation.prompt import aligned
 from keras_griffin.serving.engine.kept_states import KeptStates
 from keras_griffin.serving.engine.reading import Reading
 from keras_griffin.serving.engine.rows import Rows
@@ -32,7 +33,7 @@ def read_on(model, prepare: Callable, rows: Rows, kept: KeptStates, readings: li
             break
         pieces.append(piece)
     readings = readings[: len(pieces)]
-    token_ids, mask = aligned(pieces)
+    token_ids, mask = in_few_shapes(pieces)
     state = rows.joined([reading.state for reading in readings], len(token_ids))
     state = rows.with_places(state, max(reading.seen for reading in readings), token_ids.shape[1])
     state = consume(model, state, token_ids, mask)
@@ -44,7 +45,7 @@ def read_on(model, prepare: Callable, rows: Rows, kept: KeptStates, readings: li
 
 def _read_scored(prepare, rows, kept, reading):
     piece = reading.piece(PIECE)
-    token_ids, mask = aligned([piece])
+    token_ids, mask = in_few_shapes([piece])
     state = rows.joined([reading.state], len(token_ids))
     state = rows.with_places(state, reading.seen, token_ids.shape[1])
     scores, state = score(prepare, state, token_ids, mask)
@@ -60,15 +61,11 @@ def _read_scored(prepare, rows, kept, reading):
     return len(piece)
 
 
-def aligned(pieces: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Pieces as rows `(B, T)`, aligned at their ends, and which places are tokens; copies of the last fill the rows."""
+def in_few_shapes(pieces: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pieces `aligned` as rows `(B, T)`; where that is compiled, of few sizes, with copies of the last piece."""
     count, length = len(pieces), max(map(len, pieces))
     if compiles():
         count = next(size for size in ROWS if size >= count)
         length = next(size for size in LENGTHS if size >= length)
-    pieces = pieces + pieces[-1:] * (count - len(pieces))
-    token_ids = np.zeros((count, length), "int32")
-    for place, piece in zip(token_ids, pieces, strict=True):
-        place[length - len(piece) :] = piece
-    mask = np.arange(length) >= length - np.array([[len(piece)] for piece in pieces])
+    token_ids, mask = aligned([*pieces, *pieces[-1:] * (count - len(pieces))], length)
     return token_ids, mask if compiles() or not mask.all() else None

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_griffin.generation.capacity import grows, joined_rows, walk, with_capacity, without_capacity
 from keras_griffin.generation.state import LanguageModelState
+from keras_griffin.ops.shared.padding import power_of_two
 
 
 def capacity(state: LanguageModelState) -> int:
@@ -60,11 +61,6 @@ class Rows:
 
 def _places(steps):
     return max(64, power_of_two(steps))
-
-
-def power_of_two(count: int) -> int:
-    """The least one that is not below a positive count."""
-    return 1 << (count - 1).bit_length()
 
 
 def _taken(model, state, places):

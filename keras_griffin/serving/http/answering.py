@@ -43,7 +43,12 @@ class Answering:
         self._begun = time.perf_counter()
 
     async def __call__(self, scope, receive, send) -> None:
-        write = self._stream(send) if self._reply.asked.is_streamed else self._whole(scope, receive, send)
+        async def send_in_time(message):
+            async with asyncio.timeout(MOST_SECONDS):
+                await send(message)
+
+        is_streamed = self._reply.asked.is_streamed
+        write = self._stream(send_in_time) if is_streamed else self._whole(scope, receive, send_in_time)
         try:
             await while_connected(receive, write)
         finally:
@@ -69,15 +74,13 @@ class Answering:
         while True:
             if content:
                 # A reader that is slow finds what has come meanwhile in one piece; the engine never waits for it.
-                async with asyncio.timeout(MOST_SECONDS):
-                    await send({"type": "http.response.body", "body": content, "more_body": True})
+                await send({"type": "http.response.body", "body": content, "more_body": True})
             if failed is not None or self._reply.is_over:
                 break
             failed, indices = await self._take()
             content = self._reply.chunks(indices)
         last = b"" if failed is None else error_chunk(refusal_of(failed))
-        async with asyncio.timeout(MOST_SECONDS):
-            await send({"type": "http.response.body", "body": last})
+        await send({"type": "http.response.body", "body": last})
 
     async def _take(self) -> tuple[Failed | None, Iterable[int]]:
         """Note the events that come next; the failure that ends them, and the indices of their choices."""

@@ -28,7 +28,11 @@ NARROW = ("bfloat16", 1000, 1000, 2048, 80, ())
 @pytest.mark.parametrize(
     ("topology", "case"),
     [
-        *((name, case) for name in ("v4:2x2x1", "v5e:2x2", "v5p:2x2x1", "v6e:2x2") for case in (PLAIN, MASKED)),
+        *(
+            pytest.param(name, case, marks=[pytest.mark.exhaustive] * (name != "v5e:2x2"))
+            for name in ("v4:2x2x1", "v5e:2x2", "v5p:2x2x1", "v6e:2x2")
+            for case in (PLAIN, MASKED)
+        ),
         ("v4:2x2x1", WIDE),
         ("v5e:2x2", NARROW),
     ],

@@ -74,6 +74,22 @@ def test_a_client_that_takes_nothing_is_gone_after_a_while(served, monkeypatch):
         until(lambda: served.engine.jobs and served.engine.jobs[0].is_cancelled)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_nor_is_it_waited_for_with_an_answer_that_is_over(served, monkeypatch, stream):
+    monkeypatch.setattr(answering, "MOST_SECONDS", 0.2)
+
+    def large(job):
+        yield Read(0)
+        yield Token(97, "a" * 50_000_000)
+        yield Ended("", "stop")
+
+    served.engine.script = large
+    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+        connection.sendall(request_of({"stream": stream}))
+        # All jobs are, at the end.
+        until(lambda: served.engine.cancelled)
+
+
 def failing(job):
     yield Read(0)
     yield Token(97, "a")

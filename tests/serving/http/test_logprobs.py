@@ -15,7 +15,7 @@ def scored(token_id, logprob=-0.5, *top):
 
 
 def test_a_chats_are_objects_with_bytes():
-    given = [scored(97, -0.5, (97, -0.5), (98, -1.5)), scored(0xC3, -math.inf)]
+    given = [scored(97, -0.5, (97, -0.5), (98, -1.5)), scored(0xC3, -math.inf), scored(98, math.nan)]
     assert ChatLogprobs(ByteTokenizer()).of(given) == {
         "content": [
             {
@@ -28,6 +28,7 @@ def test_a_chats_are_objects_with_bytes():
                 ],
             },
             {"token": "\ufffd", "logprob": LEAST, "bytes": [0xC3], "top_logprobs": []},
+            {"token": "b", "logprob": LEAST, "bytes": [98], "top_logprobs": []},
         ],
         "refusal": None,
     }

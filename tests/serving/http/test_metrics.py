@@ -12,7 +12,7 @@ def values(metrics):
 
 
 def test_the_engines_numbers_are_those_of_the_moment():
-    now = [Measures(1, 2, 64, 3, 4000, 50, 60, 70, 800)]
+    now = [Measures(1, 2, 64, 3, 4000, 50, 60, 70)]
     metrics = Metrics(lambda: now[0])
     found = values(metrics)
     wanted = {"running": 1, "waiting": 2, "slots": 64, "kept_states": 3, "kept_bytes": 4000}
@@ -23,7 +23,7 @@ def test_the_engines_numbers_are_those_of_the_moment():
 
 
 def test_each_application_counts_its_own():
-    metrics, other = (Metrics(lambda: Measures(*range(9))) for _ in range(2))
+    metrics, other = (Metrics(lambda: Measures(*range(8))) for _ in range(2))
     metrics.requests.labels("/", 200).inc()
     metrics.first_token_seconds.observe(0.03)
     metrics.answer_seconds.observe(3)

@@ -85,7 +85,8 @@ def test_all_jobs_of_a_request_are_taken_or_none(served, monkeypatch):
 
     monkeypatch.setattr(served.engine, "submit", one_alone)
     assert served.complete(prompt=["a", "b"]).status_code == 429
-    assert served.engine.cancelled == calls[0] and calls[0][0].is_cancelled
+    # An earlier test's client may hang up only now.
+    assert all(job in served.engine.cancelled and job.is_cancelled for job in calls[0])
 
 
 def test_there_are_not_more_replies_than_the_engine_has_jobs(bytes_model, scripted_engine, run_application):
