@@ -1,12 +1,14 @@
-"""Four data sets of real-valued sequences from Python packages, as arrays for training and testing.
+"""Eleven data sets of real-valued sequences from Python packages, as arrays for training and testing.
 
-    pip install pmdarima seglearn && pip install --no-deps aeon
+    pip install pmdarima statsmodels && pip install --no-deps aeon seglearn
 
 Features have zero mean and unit variance over the training steps. Steps past the end of a row are zeros, which
-`keras.layers.Masking` masks, and have no weight.
+`keras.layers.Masking` masks, and have no weight. The splits into training and testing are the archives' own.
 """
 
+import functools
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,25 +31,39 @@ class Data(NamedTuple):
 
     name: str
     task: str
+    #: All rows that are not for testing.
     train: Part
-    validation: Part
     test: Part
     #: None for regression.
     num_classes: int | None
     #: The value of an error of 1 in the unit `unit`.
     scale: float
     unit: str
+    #: How many of the last rows for training are for validation; None for a quarter, drawn for each seed.
+    last_rows: int | None = None
+    #: Whether rows end before the last step.
+    has_ends: bool = False
 
     @property
     def is_labelled_by_step(self):
         """Whether every step has a target."""
-        return self.train.targets.ndim > 1
+        return self.train.targets.ndim > (2 if self.num_classes is None else 1)
+
+    def split(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """The indices of the rows for training and for validation, in the search."""
+        count = len(self.train.features)
+        if self.last_rows is not None:
+            return np.split(np.arange(count), [count - self.last_rows])
+        # Of each class a quarter.
+        order = np.random.default_rng(seed).permutation(count)
+        order = order[np.argsort(self.train.targets[order], kind="stable")]
+        return np.sort(order[np.arange(count) % 4 != 0]), np.sort(order[::4])
 
 
 def demand() -> Data:
     """Half-hourly electricity demand of England and Wales, 12 weeks: predict the demand six hours after each step.
 
-    The last two weeks are for testing, the two before for validation.
+    The last two weeks are for testing, the two before for validation. The first half of a row is only context.
     """
     from pmdarima.datasets import load_taylor
 
@@ -64,22 +80,47 @@ def demand() -> Data:
         weights[:, : length // 2] = 0.0
         return Part(features, targets, weights)
 
-    parts = windows(0, 8, 8), windows(8, 10, length // 2), windows(10, 12, length // 2)
-    return Data("demand", "forecast", *parts, None, float(deviation), "MW")
+    train, validation, test = windows(0, 8, 8), windows(8, 10, length // 2), windows(10, 12, length // 2)
+    both = _joined(train, validation)
+    return Data("demand", "forecast", both, test, None, float(deviation), "MW", len(validation.features))
 
 
-def vowels() -> Data:
-    """Two Japanese vowels by nine speakers, 12 coefficients per step, 7 to 29 steps: classify the speaker."""
-    folder = _folder_of("aeon") / "datasets" / "data" / "JapaneseVowels"
-    train, test = (_read_ts(folder / f"JapaneseVowels_{part}.ts") for part in ("TRAIN", "TEST"))
-    return _classified("vowels", train, test)
+def elnino(length: int = 36, ahead: int = 6) -> Data:
+    """The monthly temperature of the sea off Peru, 1950 to 2010: predict it six months after a row of three years.
+
+    The targets from 2000 on are for testing, those from 1990 for validation.
+    """
+    from statsmodels.datasets import elnino as temperatures
+
+    series = temperatures.load_pandas().data.to_numpy()[:, 1:].ravel()
+    ends = np.arange(length, len(series) - ahead + 1)
+    years = 1950 + (ends + ahead - 1) // 12
+    before = series[: 12 * (2000 - 1950)]
+    mean, deviation = before.mean(), before.std()
+    series = ((series - mean) / deviation).astype("float32")
+    features = np.stack([series[end - length : end, None] for end in ends])
+    targets = series[ends + ahead - 1, None]
+    train, test = (
+        Part(features[rows], targets[rows], np.ones(rows.sum(), "float32")) for rows in (years < 2000, years >= 2000)
+    )
+    return Data(
+        "elnino", "forecast", train, test, None, float(deviation), "°C", int(np.sum(years[years < 2000] >= 1990))
+    )
 
 
-def leaves() -> Data:
-    """Outlines of leaves of six species, 427 steps of one number: classify the species."""
-    folder = _folder_of("aeon") / "datasets" / "data" / "OSULeaf"
-    train, test = (_read_ts(folder / f"OSULeaf_{part}.ts") for part in ("TRAIN", "TEST"))
-    return _classified("leaves", train, test)
+def adding(length: int = 400, rows: int = 20_000) -> Data:
+    """The adding problem: the sum of the two of 400 random numbers that are marked, one in each half."""
+
+    def part(count, seed):
+        generator = np.random.default_rng(seed)
+        numbers, marks = generator.uniform(size=(count, length)), np.zeros((count, length))
+        for half in range(2):
+            marks[np.arange(count), half * length // 2 + generator.integers(length // 2, size=count)] = 1
+        sums = (numbers * marks).sum(axis=1, keepdims=True)
+        features = np.stack([(numbers - 0.5) * 12**0.5, marks], axis=-1)
+        return Part(features.astype("float32"), sums.astype("float32"), np.ones(count, "float32"))
+
+    return Data("adding", "regression", part(rows, 0), part(500, 1), None, 1.0, "", 500)
 
 
 def exercises(pieces: int = 4, piece: int = 60, rows: int = 300) -> Data:
@@ -120,11 +161,23 @@ def exercises(pieces: int = 4, piece: int = 60, rows: int = 300) -> Data:
                 place += steps
         return Part(features, targets, weights)
 
-    parts = streams(~is_test & ~is_validation, rows, 1), streams(is_validation, 60, 2), streams(is_test, 150, 3)
-    return Data("exercises", "label each step", *parts, int(max(recordings["y"])) + 1, 100.0, "%")
+    train = _joined(streams(~is_test & ~is_validation, rows, 1), streams(is_validation, 60, 2))
+    test, classes = streams(is_test, 150, 3), int(max(recordings["y"])) + 1
+    return Data("exercises", "label each step", train, test, classes, 100.0, "%", 60, has_ends=True)
 
 
-DATA = {"demand": demand, "vowels": vowels, "leaves": leaves, "exercises": exercises}
+def published(name: str) -> dict[str, float]:
+    """The errors in percent that aeon's wheel has of others on the official split of a data set of the archives."""
+    folder = _folder_of("aeon") / "testing" / "example_results_files" / "classification" / "accuracy"
+    archive = getattr(DATA[name], "args", (None, None))[1]
+    found = {}
+    for other in ("InceptionTime", "HC2"):
+        lines = (folder / f"{other}_accuracy.csv").read_text(encoding="utf-8").splitlines()
+        rows = dict(line.split(",", 1) for line in lines if "," in line)
+        if archive in rows:
+            # The first is the official split, the others were drawn anew.
+            found[other] = 100 * (1 - float(rows[archive].split(",")[0]))
+    return found
 
 
 def _folder_of(package: str) -> Path:
@@ -144,20 +197,39 @@ def _read_ts(path: Path) -> tuple[list[np.ndarray], np.ndarray]:
     return sequences, np.array([label for *_, label in rows])
 
 
-def _classified(name, train, test) -> Data:
-    """A classification data set; a fifth of the training rows is for validation."""
-    (sequences, labels), (tested, test_labels) = train, test
+def _joined(*parts: Part) -> Part:
+    return Part(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def archived(name: str, folder: str) -> Data:
+    """A data set of the UCR and UEA archives, from aeon's wheel."""
+    path = _folder_of("aeon") / "datasets" / "data" / folder
+    (sequences, labels), (tested, test_labels) = (_read_ts(path / f"{folder}_{part}.ts") for part in ("TRAIN", "TEST"))
     classes, steps = np.unique(labels), np.concatenate(sequences)
     mean, deviation = steps.mean(axis=0), steps.std(axis=0)
-    longest = max(map(len, [*sequences, *tested]))
+    lengths = {len(row) for row in [*sequences, *tested]}
 
     def part(rows, names):
-        features = np.zeros((len(rows), longest, len(mean)), "float32")
+        features = np.zeros((len(rows), max(lengths), len(mean)), "float32")
         for place, row in enumerate(rows):
             features[place, : len(row)] = (row - mean) / deviation
         return Part(features, np.searchsorted(classes, names).astype("int32"), np.ones(len(rows), "float32"))
 
-    order = np.random.default_rng(0).permutation(len(sequences))
-    chosen = np.split(order, [len(order) // 5])
-    validation, train = (part([sequences[i] for i in indices], labels[indices]) for indices in chosen)
-    return Data(name, "classify", train, validation, part(tested, test_labels), len(classes), 100.0, "%")
+    parts = part(sequences, labels), part(tested, test_labels)
+    return Data(name, "classify", *parts, len(classes), 100.0, "%", has_ends=len(lengths) > 1)
+
+
+#: A loader for each name; of the archives' sets, what is classified.
+DATA: dict[str, Callable[[], Data]] = {
+    "demand": demand,
+    "elnino": elnino,
+    "exercises": exercises,
+    "adding": adding,
+    "vowels": functools.partial(archived, "vowels", "JapaneseVowels"),  # nine speakers by two vowels
+    "italy": functools.partial(archived, "italy", "ItalyPowerDemand"),  # summer or winter by a day's demand
+    "gunpoint": functools.partial(archived, "gunpoint", "GunPoint"),  # a hand draws a gun or points
+    "motions": functools.partial(archived, "motions", "BasicMotions"),  # four activities by six sensors
+    "arrowhead": functools.partial(archived, "arrowhead", "ArrowHead"),  # three kinds of arrowheads by their outline
+    "leaves": functools.partial(archived, "leaves", "OSULeaf"),  # six species by their outline
+    "appliances": functools.partial(archived, "appliances", "ACSF1"),  # ten kinds of appliances by their power
+}

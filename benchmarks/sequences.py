@@ -1,298 +1,305 @@
-"""The encoder compared with LSTM, GRU, a causal convolution and a bare RG-LRU of the same size.
+"""The encoder compared with LSTM, GRU, bidirectional LSTM and a causal convolution of 10,000 parameters.
 
-    KERAS_BACKEND=jax python benchmarks/sequences.py FILE.csv [--data vowels,leaves] [--models encoder,slow,narrow]
+    KERAS_BACKEND=jax python benchmarks/sequences.py FILE.csv [--data italy,leaves] [--models encoder,lstm]
 
-For each data set of `sequence_data.py` and each model, the learning rate is the best of four on the validation rows,
-with one seed, and so is the pooling of a row with one class: the last step or the mean of all. Then three seeds are
-trained with these choices. In a run the learning rate falls to zero along a cosine, and the error is that on the test
-rows at the end, without early stopping. Every finished run is a line of the file, and is not repeated. At the end the
-table is printed, with seconds per epoch and milliseconds per streamed step, measured alternately on the active backend.
+For each data set of `sequence_data.py` and each model, all in the same way: the pool is the one with the lowest error
+on the validation rows at two learning rates; then rates are added by factors of three until the best is not at an edge.
+Validation rows are drawn three times from those for training, unless they are the last in time. Then five seeds are
+trained with these choices on all rows for training, and judged on those for testing at the end of the run, without
+early stopping. Sets of long rows have one draw and three seeds. Every finished run is a line of the file, and is not
+repeated.
 
-Four variants run only if named: the encoder in Griffin's pattern, with attention; and with one of its defaults replaced
-by a language model's, to evaluate that default.
+    ... --variants "s5 16 taps and no MLP"  how the encoder was chosen: on test rows of data that are not held out
+    ... --times                             an epoch of `fit` of each model with its choices, on the active backend
+    ... --table                             print what the file says, first of the variants
 """
 
 import argparse
-import bisect
 import csv
-import functools
-import random
+import fcntl
+import statistics
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
-from keras import layers
-from sequence_data import DATA, Data
-from timing import BACKEND, compiled, least_seconds, wait
+import sequence_models
+from sequence_data import DATA, Data, published
+from sequence_training import BATCH_SIZE, Trainer
 
-from keras_griffin.layers import RGLRU
-from keras_griffin.models import SequenceEncoder
+from keras_griffin.training import retain_memory
 
-PARAMETERS = 24_000
-LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
-SEEDS = (0, 1, 2)
-BATCH_SIZE = 32
-EPOCHS = {"demand": 80, "vowels": 60, "leaves": 100, "exercises": 30}
-FIELDS = ("data", "model", "pool", "learning_rate", "seed", "validation", "test")
-
-
-def encoder(width, pool, **options):
-    """Two residual blocks."""
-    return [SequenceEncoder(width, 2, pool=pool, name="body", **options)]
+#: Left out of every choice, and looked at once, at the end.
+HELD_OUT = ("elnino", "motions", "appliances")
+#: The first rates; the others are 3 or 10 / 3 times as far.
+FIRST_RATES = (3e-3, 1e-2)
+ALL_RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
+#: Of rows of 400 steps and more, which take an hour for each of the others', one draw and three seeds.
+LONG = ("leaves", "adding", "appliances")
+STEPS = {"appliances": 300}
+KEYS = ("data", "model", "pool", "learning_rate", "part", "seed")
+FIELDS = (*KEYS, "width", "parameters", "train_loss", "loss", "error", "seconds", "errors")
 
 
-def griffin(width, pool):
-    """The same in Griffin's pattern: the second block attends to the last 128 steps."""
-    return encoder(width, pool, block_pattern=("recurrent", "local_mqa"))
+def draws_of(name: str) -> tuple[range, range]:
+    """The draws of validation rows, and the seeds of the runs that are reported."""
+    return (range(1), range(3)) if name in LONG else (range(3), range(5))
 
 
-def slow(width, pool):
-    """The encoder with initial decays between 0.9 and 0.999."""
-    return encoder(width, pool, mixer_options={"recurrent": {"decay_range": (0.9, 0.999)}})
+class Bench:
+    """One model on one data set, and the file of runs."""
+
+    def __init__(self, path: Path, data: Data, model: str):
+        self.path, self.data, self.model = path, data, model
+        self.folds, self.seeds = draws_of(data.name)
+        self._trainers: dict = {}
+        self._width = None
+
+    def runs(self, **chosen) -> list[dict]:
+        """The finished runs with these values."""
+        chosen = {"data": self.data.name, "model": self.model, **chosen}
+        return [row for row in read(self.path) if all(row[key] == str(value or "") for key, value in chosen.items())]
+
+    def finish(self, pool, rate, part, seed):
+        """Do a run unless its line exists, and write the line."""
+        if self.runs(pool=pool, learning_rate=rate, part=part, seed=str(seed)):
+            return
+        self._width = self._width or sequence_models.width_of(self.model, self.data)
+        if pool not in self._trainers:
+
+            def make():
+                return sequence_models.model_of(self.model, self.data, self._width, pool)
+
+            self._trainers[pool] = Trainer(make, self.data, STEPS.get(self.data.name, 600))
+        trainer, start = self._trainers[pool], time.perf_counter()
+        result = trainer.run(rate, seed, part == "search")
+        seconds, parameters = time.perf_counter() - start, trainer.model.count_params()
+        key = (self.data.name, self.model, pool, rate, part, seed)
+        numbers = (f"{x:.5g}" for x in (result.train_loss, result.loss, result.error, seconds))
+        row = (*key, self._width, parameters, *numbers, " ".join(f"{x:.5g}" for x in result.errors))
+        append(self.path, row)
+        print(*row, flush=True)
+
+    def score(self, pool, rate) -> tuple[float, float]:
+        """The mean error on the validation rows, and the mean loss, which decides between equal errors."""
+        rows = self.runs(pool=pool, learning_rate=rate, part="search")
+        return tuple(statistics.mean(float(row[field]) for row in rows) for field in ("error", "loss"))
+
+    def search(self) -> tuple[str | None, float]:
+        """The pool and the learning rate with the least error on the validation rows."""
+        pools, tried = sequence_models.pools_of(self.model, self.data), list(FIRST_RATES)
+        for pool in pools:
+            self.try_rates(pool, tried)
+        pool = min(pools, key=lambda pool: min(self.score(pool, rate) for rate in tried))
+        while True:
+            best = ALL_RATES.index(min(tried, key=lambda rate: self.score(pool, rate)))
+            more = [rate for rate in ALL_RATES[max(0, best - 1) : best + 2] if rate not in tried]
+            if not more:
+                return pool, ALL_RATES[best]
+            self.try_rates(pool, more)
+            tried += more
+
+    def try_rates(self, pool, rates):
+        """Search runs of a pool."""
+        for rate in rates:
+            for seed in self.folds:
+                self.finish(pool, rate, "search", seed)
+
+    def test(self):
+        """The runs that are reported."""
+        pool, rate = self.search()
+        for seed in self.seeds:
+            self.finish(pool, rate, "test", seed)
+
+    def choice(self):
+        """The runs of a variant of the encoder."""
+        (pool,) = sequence_models.pools_of(self.model, self.data)
+        for rate in FIRST_RATES:
+            for seed in range(3):
+                self.finish(pool, rate, "choice", seed)
 
 
-def narrow(width, pool):
-    """The encoder with gates of 16 blocks, of 2 to 6 channels."""
-    narrow_gates = {"recurrent": {"num_gate_blocks": 16}}
-    return encoder(width, pool, recurrence_width=16 * round(width / 12), mixer_options=narrow_gates)
-
-
-def wide(width, pool):
-    """The encoder with MLPs three times as wide as the stream."""
-    return encoder(width, pool, mlp_width=3 * width)
-
-
-def bare(width, pool):
-    """An RG-LRU after a dense layer, a direct replacement of an LSTM, with the first decays of the results."""
-    return [layers.Dense(width), RGLRU(decay_initializer="paper", return_sequences=pool != "last", name="body")]
-
-
-def lstm(width, pool):
-    """Keras's LSTM."""
-    return [layers.LSTM(width, return_sequences=pool != "last", name="body")]
-
-
-def gru(width, pool):
-    """Keras's GRU."""
-    return [layers.GRU(width, return_sequences=pool != "last", name="body")]
-
-
-def convolution(width, pool):
-    """Six causal convolutions of three taps, with doubling dilation: a receptive field of 127 steps."""
-    return [layers.Conv1D(width, 3, padding="causal", dilation_rate=2**n, activation="relu") for n in range(6)]
-
-
-MODELS = {"encoder": encoder, "bare": bare, "lstm": lstm, "gru": gru, "convolution": convolution}
-#: The encoder with a different pattern, or a different value of one default.
-VARIANTS = {"griffin": griffin, "slow": slow, "narrow": narrow, "wide": wide}
-
-
-def pools_of(name: str, data: Data) -> tuple:
-    """The poolings to try; the convolution's last step sees too little of a row."""
-    if data.is_labelled_by_step:
-        return (None,)
-    return ("mean",) if name == "convolution" else ("last", "mean")
-
-
-def make(name: str, data: Data, width: int, pool: str | None) -> keras.Model:
-    """A model for a data set; its head is one dense layer."""
-    num_features = data.train.features.shape[-1]
-    inputs = keras.Input((None, num_features))
-    x = layers.Masking()(inputs)
-    for layer in {**MODELS, **VARIANTS}[name](width, pool):
-        x = layer(x)
-    if pool == "mean" and len(x.shape) == 3:
-        # Explicit, because a convolution drops the mask.
-        seen = keras.ops.any(keras.ops.not_equal(inputs, 0), axis=-1)
-        x = layers.GlobalAveragePooling1D()(x, mask=seen)
-    outputs = layers.Dense(data.num_classes or num_features)(x)
-    return keras.Model(inputs, outputs)
-
-
-@functools.cache
-def width_of(name: str, data_name: str) -> int:
-    """The width at which a model is closest to `PARAMETERS`: a multiple of 4, or of the 16 gate blocks."""
-    data, unit = load(data_name), 16 if name == "bare" else 4
-    widths = range(16, 513, unit)
-
-    def parameters(width):
-        return make(name, data, width, pools_of(name, data)[0]).count_params()
-
-    # The first one with too many, or the one before it.
-    place = bisect.bisect_left(widths, PARAMETERS, key=parameters)
-    return min(widths[max(0, place - 1) : place + 1], key=lambda width: abs(parameters(width) - PARAMETERS))
-
-
-@functools.cache
-def load(name: str) -> Data:
-    """The data set of that name."""
-    return DATA[name]()
-
-
-def compile_model(model, data, learning_rate):
-    """Compile with Adam and gradient clipping, as usual for recurrences.
-
-    Args:
-        model: from `make`.
-        data: its data set.
-        learning_rate: a number or a schedule.
-    """
-    loss = "mse" if data.num_classes is None else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    metric = "mae" if data.num_classes is None else "accuracy"
-    model.compile(keras.optimizers.Adam(learning_rate, clipnorm=1.0), loss, weighted_metrics=[metric])
-
-
-def error(model, data, part) -> float:
-    """The mean absolute error, or the share of wrong classes."""
-    *_, metric = model.evaluate(*part[:2], sample_weight=part.weights, batch_size=BATCH_SIZE, verbose=0)
-    return data.scale * (metric if data.num_classes is None else 1.0 - metric)
-
-
-def run(data_name: str, model_name: str, pool: str | None, learning_rate: float, seed: int) -> dict:
-    """Train once; return a line of the file."""
-    data = load(data_name)
-    random.seed(seed)
-    np.random.seed(seed)
-    keras.utils.set_random_seed(seed)
-    model = make(model_name, data, width_of(model_name, data_name), pool)
-    train, epochs = data.train, EPOCHS[data_name]
-    steps = epochs * -(-len(train.features) // BATCH_SIZE)
-    compile_model(model, data, keras.optimizers.schedules.CosineDecay(learning_rate, steps))
-    model.fit(*train[:2], sample_weight=train.weights, batch_size=BATCH_SIZE, epochs=epochs, verbose=0)
-    errors = (error(model, data, part) for part in (data.validation, data.test))
-    return dict(zip(FIELDS, (data_name, model_name, pool, learning_rate, seed, *errors), strict=True))
-
-
-def runs_in(path: Path) -> list[dict]:
-    """The finished runs."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [
-            {
-                **row,
-                "pool": row["pool"] or None,
-                "seed": int(row["seed"]),
-                **{field: float(row[field]) for field in ("learning_rate", "validation", "test")},
-            }
-            for row in csv.DictReader(file)
-        ]
-
-
-def all_runs(path: Path, data_names, model_names):
-    """Do the missing runs, first those that select the pooling and the learning rate."""
-    for data_name in data_names:
-        for model_name in model_names:
-            for pool in pools_of(model_name, load(data_name)):
-                for rate in LEARNING_RATES:
-                    finish(path, data_name, model_name, pool, rate, SEEDS[0])
-            chosen = choice(runs_in(path), data_name, model_name)
-            for seed in SEEDS[1:]:
-                finish(path, data_name, model_name, *chosen, seed)
-
-
-def choice(runs, data_name, model_name) -> tuple[str | None, float]:
-    """The pooling and the learning rate with the first seed's lowest validation error."""
-    first = [r for r in runs if (r["data"], r["model"], r["seed"]) == (data_name, model_name, SEEDS[0])]
-    best = min(first, key=lambda row: row["validation"])
-    return best["pool"], best["learning_rate"]
-
-
-def finish(path, *key):
-    """Do the run of data, model, pool, rate and seed unless its line exists, and write the line."""
-    if any(tuple(row[field] for field in FIELDS[: len(key)]) == key for row in runs_in(path)):
-        return
-    start = time.perf_counter()
-    row = run(*key)
-    is_new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
-    print(row, f"{time.perf_counter() - start:.0f} s", flush=True)
-
-
-def seconds_an_epoch(data_name, pools, repeats: int = 3) -> dict[str, float]:
-    """The fastest of several epochs of each model with its pooling, alternating, with full batches only."""
-    data, models = load(data_name), {}
+def seconds_an_epoch(path: Path, data: Data, names: list[str], repeats: int = 5) -> dict[str, float]:
+    """The fastest of several epochs of each model with its choices, in turns; with whole batches alone."""
     rows = len(data.train.features) // BATCH_SIZE * BATCH_SIZE
-    train = [array[:rows] for array in data.train]
-    for name, pool in pools.items():
-        models[name] = make(name, data, width_of(name, data_name), pool)
-        compile_model(models[name], data, 1e-3)
-    seconds = dict.fromkeys(models, np.inf)
+    part, models, seconds = [array[:rows] for array in data.train], {}, dict.fromkeys(names, float("inf"))
+    loss = "mse" if data.num_classes is None else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    for name in names:
+        bench = Bench(path, data, name)
+        pool, rate = bench.search()
+        width = int(bench.runs(part="test")[0]["width"])
+        models[name] = sequence_models.model_of(name, data, width, pool)
+        models[name].compile(keras.optimizers.Adam(rate, clipnorm=1.0), loss)
     for turn in range(repeats + 1):
         for name, model in models.items():
             start = time.perf_counter()
-            model.fit(*train[:2], sample_weight=train[2], batch_size=BATCH_SIZE, verbose=0)
+            model.fit(part[0], part[1], sample_weight=part[2], batch_size=BATCH_SIZE, verbose=0)
             if turn:
                 seconds[name] = min(seconds[name], time.perf_counter() - start)
     return seconds
 
 
-def milliseconds_a_step(data_name, name) -> float:
-    """The time of one sample of one row from a state, without the head; a convolution rereads its receptive field."""
-    data, width = load(data_name), width_of(name, data_name)
-    # A vector for each step, whatever the pool.
-    model = make(name, data, width, None)
-    sample = keras.ops.convert_to_tensor(data.train.features[:1, 0])
-    if name == "convolution":
-        past = keras.ops.convert_to_tensor(np.resize(data.train.features[:1], (1, 127, sample.shape[1])))
-        body = keras.Model(model.input, model.layers[-2].output)
-        return 1e3 * least_seconds(compiled(lambda x: body(x)), past, budget=1.0)
-    body = model.get_layer("body")
-    if isinstance(body, SequenceEncoder):
-        state = body.initial_state(1)
-        times = []
-        for _ in range(300):
-            start = time.perf_counter()
-            outputs, state = body.step(sample, state)
-            wait(outputs)
-            times.append(time.perf_counter() - start)
-        return 1e3 * float(np.min(times))
-    if name == "bare":
-        dense = model.layers[2]
-        step = compiled(lambda x, state: body.advance(dense(x)[:, None], state))
-        return 1e3 * least_seconds(step, sample, body.initial_state(1), budget=1.0)
-    states = [keras.ops.zeros((1, width)) for _ in range(2 if name == "lstm" else 1)]
-    return 1e3 * least_seconds(compiled(lambda x, *h: body.cell(x, list(h))), sample, *states, budget=1.0)
+def print_times(path: Path, data: Data, names: list[str]):
+    """Seconds of an epoch and to the best error of a run, and their ratios to LSTM's."""
+    seconds = seconds_an_epoch(path, data, names)
+    epochs = STEPS.get(data.name, 600) * BATCH_SIZE / len(data.train.features)
+    for name in names:
+        pool, rate = Bench(path, data, name).search()
+        rows = Bench(path, data, name).runs(pool=pool, learning_rate=rate, part="test")
+        curve = np.mean([list(map(float, row["errors"].split())) for row in rows], axis=0)
+        to_best = (1 + np.argmin(curve)) / len(curve) * epochs * seconds[name]
+        ratio = seconds[name] / seconds["lstm"]
+        print(f"| {data.name} | {name} | {seconds[name]:.3f} | {ratio:.2f} | {to_best:.1f} |", flush=True)
 
 
-def table(path, data_names, model_names):
-    """Print the results."""
-    runs = runs_in(path)
-    print("| data | model | parameters | error: mean | least to most | pool | learning rate | s an epoch | ms a step |")
+def print_choices(path: Path, data_names: list[str]):
+    """The error of each variant at the better of its two rates, on the data where it was tried."""
+    errors: dict = {}
+    for row in read(path):
+        if row["part"] == "choice":
+            errors.setdefault((row["model"], row["data"], row["learning_rate"]), []).append(float(row["error"]))
+    best: dict = {}
+    for (model, data, _), found in errors.items():
+        if len(found) == 3:
+            best[model, data] = min(best.get((model, data), np.inf), statistics.mean(found))
+    names = [name for name in data_names if any(data == name for _, data in best)]
+    print(f"| variant | {' | '.join(names)} |")
+    print("|---" * (len(names) + 1) + "|")
+    # Those in the file: some are of a pool or a unit that was taken out again.
+    for model in dict.fromkeys(model for model, _ in sorted(best, key=lambda key: key[0] != "rg_lru 4 taps")):
+        cells = [
+            f"{best[model, name]:.{0 if name == 'demand' else 2}f}" if (model, name) in best else "" for name in names
+        ]
+        if any(cells):
+            print(f"| {model} | {' | '.join(cells)} |")
+
+
+def finished(path: Path, data: Data, names: list[str]) -> dict[str, list[dict]]:
+    """The reported runs of each model that has all of them."""
+    benches = {name: Bench(path, data, name) for name in names}
+    found = {name: bench.runs(part="test") for name, bench in benches.items()}
+    return {name: rows for name, rows in found.items() if len(rows) >= len(benches[name].seeds)}
+
+
+def shown(error: float, data: Data) -> str:
+    """An error with the digits that differ between seeds."""
+    return f"{error:.{3 if data.scale == 1 else 0 if data.unit == 'MW' else 2}f}"
+
+
+def mean_errors(runs: dict[str, list[dict]]) -> dict[str, float]:
+    """Of the reported runs of each model."""
+    return {name: statistics.mean(float(row["error"]) for row in rows) for name, rows in runs.items()}
+
+
+def verdict(encoder: list[dict], others: list[list[dict]]) -> str:
+    """Of an encoder's runs beside those of the best other model: `even` if the ranges over seeds overlap."""
+    encoder, *others = ([float(row["error"]) for row in rows] for rows in (encoder, *others))
+    best = min(others, key=statistics.mean)
+    if min(encoder) <= max(best) and min(best) <= max(encoder):
+        return "even"
+    return "best" if max(encoder) < min(best) else "worse"
+
+
+def print_summary(path: Path, data: Data, names: list[str]):
+    """A line with each model's error, the least in bold, and the encoder with the least on validation rows."""
+    runs = finished(path, data, names)
+    errors = mean_errors(runs)
+    scores = {
+        name: Bench(path, data, name).score(rows[0]["pool"], rows[0]["learning_rate"])
+        for name, rows in runs.items()
+        if "encoder" in name
+    }
+    least = min((shown(error, data) for error in errors.values()), key=float, default=None)
+    cells = [shown(errors[name], data) if name in errors else "" for name in names]
+    cells = [f"**{cell}**" if cell and cell == least else cell for cell in cells]
+    chosen = min(scores, key=scores.get, default="")
+    others = [rows for name, rows in runs.items() if "encoder" not in name]
+    ends = f"{chosen} | {verdict(runs[chosen], others) if chosen and others else ''}"
+    held = ", held out" if data.name in HELD_OUT else ""
+    print(f"| {data.name}{held} | {data.unit} | {' | '.join(cells)} | {ends} |")
+
+
+def print_table(path: Path, data: Data, names: list[str]):
+    """The errors of a data set with their spread, losses and choices, the least error in bold."""
+    runs = finished(path, data, names)
+    means = mean_errors(runs)
+    least = min((shown(mean, data) for mean in means.values()), key=float, default=None)
+    for name, rows in runs.items():
+        errors = [float(row["error"]) for row in rows]
+        mean = shown(means[name], data)
+        spread = f"{shown(min(errors), data)} to {shown(max(errors), data)}"
+        losses = (statistics.mean(float(row[field]) for row in rows) for field in ("train_loss", "loss"))
+        cells = (spread, *(f"{loss:.3f}" for loss in losses), rows[0]["parameters"])
+        ends = f"{rows[0]['pool'] or 'each step'} | {rows[0]['learning_rate']}"
+        bold = "**" if mean == least else ""
+        print(f"| {data.name} | {name} | {bold}{mean}{bold} {data.unit} | {' | '.join(cells)} | {ends} |")
+    for name, value in published(data.name).items() if runs else ():
+        print(f"| {data.name} | {name}, published | {value:.2f} % | | | | | | |")
+
+
+def print_tables(path: Path, data_names: list[str], names: list[str]):
+    """What the file says: of variants, in short, and in full."""
+    print_choices(path, data_names)
+    data = [DATA[name]() for name in data_names]
+    print(f"\n| data | unit | {' | '.join(names)} | the encoder chosen on validation rows | beside the best other |")
+    print("|---" * (len(names) + 4) + "|")
+    for each in data:
+        print_summary(path, each, names)
+    print("\n| data | model | error: mean | least to most | training loss | test loss | parameters | pool | rate |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for data_name in data_names:
-        data = load(data_name)
-        choices = {name: choice(runs, data_name, name) for name in model_names}
-        seconds = seconds_an_epoch(data_name, {name: pool for name, (pool, _) in choices.items()})
-        for name, (pool, rate) in choices.items():
-            errors = [r["test"] for r in runs if tuple(r[f] for f in FIELDS[:4]) == (data_name, name, pool, rate)]
-            parameters = make(name, data, width_of(name, data_name), pool).count_params()
-            spread = f"{min(errors):.1f} to {max(errors):.1f}"
-            print(
-                f"| {data_name} | {name} | {parameters:,} | {np.mean(errors):.1f} {data.unit} | {spread} "
-                f"| {pool or ''} | {rate:g} | {seconds[name]:.2f} | {milliseconds_a_step(data_name, name):.2f} |",
-                flush=True,
-            )
+    for each in data:
+        print_table(path, each, names)
+
+
+def read(path: Path) -> list[dict]:
+    """The lines of the file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def append(path: Path, row):
+    """Write a line; several processes may."""
+    with path.open("a", newline="", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        writer = csv.writer(file)
+        if not file.tell():
+            writer.writerow(FIELDS)
+        writer.writerow(row)
 
 
 def main():
-    """Do the missing runs, and print the table."""
+    """Do the missing runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, metavar="FILE.csv", help="of the finished runs")
     parser.add_argument("--data", default=",".join(DATA), help="separated by commas (default: all)")
-    parser.add_argument("--models", default=",".join(MODELS), help="separated by commas (default: %(default)s)")
-    parser.add_argument("--no-table", action="store_true", help="only do the runs")
+    models = ",".join(sequence_models.MODELS)
+    parser.add_argument("--models", default=models, help="separated by commas (default: %(default)s)")
+    parser.add_argument("--variants", help="separated by commas: only search, on data that are not held out")
+    parser.add_argument("--times", action="store_true", help="print the seconds of an epoch")
+    parser.add_argument("--table", action="store_true", help="print the errors")
     options = parser.parse_args()
-    names = options.data.split(","), options.models.split(",")
-    all_runs(options.file, *names)
-    if not options.no_table:
-        print(f"\n### Sequences on {BACKEND}\n")
-        table(options.file, *names)
+    retain_memory()
+    names = (options.variants or options.models).split(",")
+    if options.table:
+        print_tables(options.file, options.data.split(","), names)
+        return
+    for data_name in options.data.split(","):
+        if options.variants and data_name in HELD_OUT:
+            continue
+        data = DATA[data_name]()
+        apt = [name for name in names if sequence_models.pools_of(name, data)]
+        if options.times:
+            print_times(options.file, data, apt)
+            continue
+        for name in apt:
+            bench = Bench(options.file, data, name)
+            if options.variants:
+                bench.choice()
+            else:
+                bench.test()
+            keras.backend.clear_session()
 
 
 if __name__ == "__main__":

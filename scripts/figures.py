@@ -183,14 +183,15 @@ def arrow(axes, x, start, end):
     axes.annotate("", (x, end), (x, start), arrowprops={"arrowstyle": "->", "color": "gray", "linewidth": 0.8})
 
 
-#: The families of the lineage in the order of their lanes, and their colours.
-FAMILIES = dict(
-    zip(
-        ("gated recurrences", "state spaces", "long convolutions", "linear attention", "delta rule", "attention"),
-        (COLOURS[0], COLOURS[2], COLOURS[5], COLOURS[1], COLOURS[4], COLOURS[3]),
-        strict=True,
-    )
-)
+#: The families of the lineage in the order of their lanes, and their colours; those of Hawk, Mamba and MQA have theirs.
+FAMILIES = {
+    "gated recurrences": FAMILY_COLOURS["Hawk"],
+    "state spaces": FAMILY_COLOURS["Mamba"],
+    "long convolutions": COLOURS[5],
+    "linear attention": COLOURS[3],
+    "delta rule": COLOURS[4],
+    "attention": FAMILY_COLOURS["MQA"],
+}
 GATED, SPACES, CONVOLUTIONS, LINEAR, DELTA, ATTENTION = FAMILIES
 
 
@@ -329,6 +330,7 @@ def recall_and_state():
 def scatter(axes, rows, across, up, unit=1):
     """A dot for each row that has both measures, in the colour of its family, with its name to be placed."""
     colours = {row: FAMILIES[system.family] for system in SYSTEMS for row in system.rows}
+    colours["griffin"] = BLUE
     axes.names = []
     for row, values in rows.items():
         if across in values and up in values:

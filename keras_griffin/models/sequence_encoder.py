@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping
-from typing import NamedTuple, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
@@ -13,21 +13,21 @@ from keras_griffin.checks import COUNT, FLAG, FRACTION, checked, one_of
 from keras_griffin.generation import register_state_type
 from keras_griffin.generation.capacity import grows
 from keras_griffin.generation.compilers.compile import prepared
-from keras_griffin.layers import RMSNorm, SequenceLayer, project, projection
+from keras_griffin.layers import CGLRU, UNITS, RMSNorm, SequenceLayer, project, projection
 from keras_griffin.layers.base.initialization import random_initializer
 from keras_griffin.layers.base.stateful_variables import StatefulVariables
 from keras_griffin.layers.units.rg_lru import GATE_WIDTH, MOST_GATE_BLOCKS, default_num_gate_blocks
-from keras_griffin.models.config import OPTIONS, GriffinConfig
-from keras_griffin.models.documents import newest_step
+from keras_griffin.mixers.recurrent_block import SHARED
+from keras_griffin.models.config import OPTIONS, RULES, GriffinConfig
+from keras_griffin.models.encoder_arguments import reject_arguments_of_others
+from keras_griffin.models.pooling import POOLS, Pool, PoolState, parts_of, since_the_last
 from keras_griffin.models.residual_blocks import residual_blocks
 from keras_griffin.ops.shared.arguments import as_tensor
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
-#: The ways to pool a row's steps into one vector.
-POOLS = ("last", "mean", "max")
-#: Initial decays, by mixer. The paper's, 0.9 to 0.999, had 1.35 times the error on half-hourly demand, and about the
-#: same error on two other data sets.
-DECAYS = {"recurrent": {"decay_range": (0.5, 0.99), "decay_initializer": "paper"}}
+#: Initial decays of a recurrent block. The paper's, 0.9 to 0.999, had 1.35 times the error on half-hourly demand, and
+#: about the same error on two other data sets.
+DECAYS = {"decay_range": (0.5, 0.99), "decay_initializer": "paper"}
 
 
 @register_state_type
@@ -36,6 +36,8 @@ class SequenceEncoderState(NamedTuple):
 
     #: The blocks' states, in order.
     blocks: tuple[State, ...]
+    #: The pool's.
+    pool: PoolState | Any = ()
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -58,17 +60,22 @@ class SequenceEncoder(SequenceLayer):
     Args:
         width: D, the width of the residual stream.
         num_layers: L, the number of blocks.
-        pool: None for every step's output; `"last"`, `"mean"` or `"max"` for one vector per row, without masked steps,
-            and zeros for a row that has no others.
+        pool: None for every step's output; `"last"`, `"mean"`, `"max"` or `"mean_max"` (the two, joined) for one vector
+            per row, from the unmasked steps since the last reset, and zeros for a row that has none. Where targets are
+            one for each row, a forgotten pool goes unnoticed: Keras's `"mse"` and `"mae"` broadcast `(B, 1)` against
+            `(B, T, 1)`.
         bidirectional: whether each block mixes in both directions of time.
         dropout: the dropout rate of each branch in training.
         block_pattern: names of mixers, repeated and cut to `num_layers`; see `GriffinConfig`.
-        mlp_width: M, the width inside the gated MLPs; None for 2 D.
+        mlp_width: M, the width inside the gated MLPs; 0 for blocks without an MLP, None for 2 D.
         recurrence_width: R, the width of recurrences; None for about 4 D / 3.
         num_heads: the number of attention heads; divides the width.
         window: the number of steps that local attention sees, including the query's own.
         conv_kernel_size: taps of the convolution before a recurrence.
-        mixer_options: as in `GriffinConfig`: a mixer's options by its name. By default the gates' blocks have 16
+        unit: the recurrence of a recurrent block, a name from `keras_griffin.layers.UNITS`; an option in
+            `mixer_options` takes its place. `"s5"` is time-invariant; the gates of `"cg_lru"` read the inputs, which
+            takes longer, and is better on some data.
+        mixer_options: as in `GriffinConfig`: a mixer's options by its name. If the unit has gates, their blocks have 16
             channels or more, and the initial decays are between 0.5 and 0.99.
         stateful: start each call where the last one ended, until `reset_state`; needs a known batch size.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
@@ -82,7 +89,7 @@ class SequenceEncoder(SequenceLayer):
 
     Input shape: `(B, T, F)`.
 
-    Output shape: `(B, T, D)`; `(B, D)` with a pool.
+    Output shape: `(B, T, D)`; `(B, D)` with a pool, `(B, 2 D)` with `"mean_max"`.
 
     Raises:
         ValueError: an argument has a wrong type or value; a bidirectional layer is stateful or gets a state; or a
@@ -101,6 +108,11 @@ class SequenceEncoder(SequenceLayer):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2, with features in place of embedded tokens.
     """
 
+    def __new__(cls, *positional, **options):
+        """Raise for an LSTM's arguments, as `RecurrentUnit` does."""
+        reject_arguments_of_others(cls, options)
+        return super().__new__(cls, *positional, **options)
+
     def __init__(
         self,
         width: int,
@@ -110,11 +122,12 @@ class SequenceEncoder(SequenceLayer):
         bidirectional: bool = False,
         dropout: float = 0.0,
         block_pattern: tuple[str, ...] = ("recurrent",),
-        mlp_width: int | None = None,
+        mlp_width: int | None = 0,
         recurrence_width: int | None = None,
         num_heads: int = 1,
         window: int = 128,
-        conv_kernel_size: int = 4,
+        conv_kernel_size: int = 16,
+        unit: str = "s5",
         mixer_options: Mapping[str, Mapping] | None = None,
         stateful: bool = False,
         **kwargs: Unpack[LayerOptions],
@@ -129,7 +142,8 @@ class SequenceEncoder(SequenceLayer):
             raise ValueError(f"{name}: a bidirectional layer must not be stateful. Got both.")
         self.width = checked(name, COUNT, width=width)
         self.recurrence_width = checked(name, COUNT.or_none(), recurrence_width=recurrence_width)
-        self.mlp_width = checked(name, COUNT.or_none(), mlp_width=mlp_width)
+        self.mlp_width = checked(name, RULES["mlp_width"], mlp_width=mlp_width)
+        self.unit = checked(name, one_of(UNITS), unit=unit)
         self.mixer_options = checked(name, OPTIONS.or_none(), mixer_options=mixer_options)
         config = self._config(num_layers, num_heads, window, conv_kernel_size, block_pattern)
         self.num_layers, self.num_heads, self.window = config.num_layers, config.num_heads, config.window
@@ -141,38 +155,80 @@ class SequenceEncoder(SequenceLayer):
         )
         self.blocks = residual_blocks(config, self.dtype_policy, dropout=dropout, bidirectional=bidirectional)
         self.final_norm = RMSNorm(config.norm_epsilon, name="final_norm", dtype=self.dtype_policy)
+        self.final_pool = None if pool is None else Pool(pool, name="final_pool", dtype=self.dtype_policy)
+
+    @classmethod
+    def from_config(cls, config):
+        # Here `keras.layers.Bidirectional` makes its layers, and Keras would bury the sentence in a config.
+        reject_arguments_of_others(cls, config)
+        # Files from before there was a choice.
+        return super().from_config({"unit": "rg_lru", **config})
 
     def _config(self, num_layers, num_heads, window, conv_kernel_size, block_pattern):
         """The config that mixers read: a language model's."""
         given = self.mixer_options or {}
-        used = [kind for kind in DECAYS if isinstance(block_pattern, list | tuple) and kind in block_pattern]
+        defaults = {"recurrent": {"unit": self.unit, **DECAYS}}
+        used = [kind for kind in defaults if isinstance(block_pattern, list | tuple) and kind in block_pattern]
+        options = {kind: {**defaults.get(kind, {}), **given.get(kind, {})} for kind in (*used, *given)}
+        self._reject_options_without_effect(given.get("recurrent", {}))
+        blocks = divisor = _gate_blocks(self.width, self.recurrence_width)
+        halved = [name for name, unit in UNITS.items() if issubclass(unit, CGLRU)]
+        for each in options.values():
+            if each.get("unit") in halved:
+                # Its gates have half the width, which the blocks divide too.
+                divisor = 2 * blocks if self.recurrence_width is None else blocks
+                width = each.get("recurrence_width", self.recurrence_width)
+                each.setdefault("num_gate_blocks", math.gcd(blocks, width // 2) if COUNT.holds(width) else blocks)
         try:
             return GriffinConfig(
                 vocabulary_size=1,
                 width=self.width,
                 num_layers=num_layers,
                 num_heads=num_heads,
-                mlp_width=self.mlp_width or 2 * self.width,
+                mlp_width=2 * self.width if self.mlp_width is None else self.mlp_width,
                 recurrence_width=self.recurrence_width,
                 window=window,
                 conv_kernel_size=conv_kernel_size,
                 block_pattern=block_pattern,
-                num_gate_blocks=_gate_blocks(self.width, self.recurrence_width),
+                num_gate_blocks=divisor,
                 # Options of a mixer outside the pattern are passed on too, and the config refuses them.
-                mixer_options={kind: {**DECAYS.get(kind, {}), **given.get(kind, {})} for kind in (*used, *given)},
+                mixer_options=options,
             )
         except ValueError as error:
             raise ValueError(f"{type(self).__name__}: {str(error).removeprefix('GriffinConfig: ')}") from None
+
+    def _reject_options_without_effect(self, given):
+        """Raise for a recurrent block's options that the unit lacks, which the block would ignore."""
+        lacking = [] if "unit" in given else [name for name in SHARED if name not in UNITS[self.unit].argument_names()]
+        for name in lacking:
+            if name in given:
+                raise ValueError(
+                    f"{type(self).__name__}: {name} must be left out, since {self.unit} has none; the unit cg_lru has. "
+                    f"Got {name}={given[name]}."
+                )
+
+    @property
+    def layers(self) -> list[keras.layers.Layer]:
+        """The parts along the stream, each once: blocks may be shared. `summary(expand_nested=True)` lists them."""
+        # Keras's files name each after the attribute that comes first in the alphabet: theirs are before `layers`.
+        pool = [] if self.final_pool is None else [self.final_pool]
+        return [self.input_projection, *dict.fromkeys(self.blocks), self.final_norm, *pool]
+
+    def __call__(self, inputs, *arguments, **options):
+        """As for every layer; an LSTM's `initial_state` is an error."""
+        if "initial_state" in options:
+            raise ValueError(
+                f"{type(self).__name__}: a call must have no initial_state; advance(inputs, state) begins from "
+                f"a state. Got a {type(options['initial_state']).__name__}."
+            )
+        return super().__call__(inputs, *arguments, **options)
 
     def build(self, inputs_shape):
         """Build the parts, and create the kept state of a stateful layer."""
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: inputs_shape[-1]})
         stream_shape = (*inputs_shape[:-1], self.width)
-        self.input_projection.build((None, inputs_shape[-1]))
-        # Blocks may share their weights.
-        parts: list[keras.layers.Layer] = [*dict.fromkeys(self.blocks), self.final_norm]
-        for part in parts:
-            part.build(stream_shape)
+        for part in self.layers:
+            part.build(inputs_shape if part is self.input_projection else stream_shape)
         if self.stateful:
             name = type(self).__name__
             state = self._first_state(StatefulVariables.batch_size_of(name, inputs_shape))
@@ -191,19 +247,36 @@ class SequenceEncoder(SequenceLayer):
         return self._first_state(batch_size)
 
     def _first_state(self, batch_size):
-        return SequenceEncoderState(tuple(block.initial_state(batch_size) for block in self.blocks))
+        blocks = tuple(block.initial_state(batch_size) for block in self.blocks)
+        pool = () if self.final_pool is None else self.final_pool.initial_state(batch_size)
+        return SequenceEncoderState(blocks, pool)
+
+    def prepare(
+        self, inputs: Tensor, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """As in the base class; with a pool the inputs are zero before the last reset too."""
+        inputs, reset, mask = super().prepare(inputs, reset, mask)
+        if self.pool is not None and reset is not None and inputs.shape[1] != 1:
+            # No output tells of these steps, and with NaN there the projection's gradient would be zero times NaN.
+            seen, _ = since_the_last(reset, mask)
+            inputs = ops.where(ops.expand_dims(seen, -1), inputs, ops.zeros_like(inputs))
+        return inputs, reset, mask
 
     def advance(
         self, inputs: Tensor, state: SequenceEncoderState, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, SequenceEncoderState]:
-        """Continue from `state`; see `SequenceLayer.advance`. Always every step's output, whatever the pool."""
+        """Continue from `state`; see `SequenceLayer.advance`. With a pool, the pool of all steps so far."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
         self._check_state("advance", state, inputs.shape[0])
         x, states = project(self.input_projection, inputs), []
         for block, block_state in zip(self.blocks, state.blocks, strict=True):
             x, block_state = block.advance(x, block_state, reset=reset, mask=mask)
             states.append(block_state)
-        return self.final_norm(x), SequenceEncoderState(tuple(states))
+        x = self.final_norm(x)
+        if self.final_pool is None:
+            return x, SequenceEncoderState(tuple(states))
+        x, pool = self.final_pool.advance(x, state.pool, reset=reset, mask=mask)
+        return x, SequenceEncoderState(tuple(states), pool)
 
     def call(self, inputs, reset=None, mask=None, inputs_mask=None):
         """The whole sequence, from the start or, in a stateful layer, from where the last call ended.
@@ -215,21 +288,12 @@ class SequenceEncoder(SequenceLayer):
             self.kept_state.check_rows(type(self).__name__, inputs)
             x, state = self.advance(inputs, self.kept_state.read(), reset=reset, mask=mask)
             self.kept_state.write(state)
-        else:
-            x = project(self.input_projection, inputs)
-            for block in self.blocks:
-                x = block(x, reset=reset, mask=mask)
-            x = self.final_norm(x)
-        return x if self.pool is None else pooled(self.pool, x, mask)
-
-    def outputs_of_stream(self, outputs: Tensor) -> Tensor:
-        """All, or the last."""
-        if self.pool in ("mean", "max"):
-            raise ValueError(
-                f"{type(self).__name__}: a pool of a stream must be None or 'last', since the others read all steps "
-                f"again. Got {self.pool!r}."
-            )
-        return outputs if self.pool is None else outputs[:, -1]
+            return x
+        x = project(self.input_projection, inputs)
+        for block in self.blocks:
+            x = block(x, reset=reset, mask=mask)
+        x = self.final_norm(x)
+        return x if self.final_pool is None else self.final_pool(x, reset=reset, mask=mask)
 
     def step(
         self, sample: Tensor, state: SequenceEncoderState, *, reset: Tensor | None = None
@@ -238,7 +302,7 @@ class SequenceEncoder(SequenceLayer):
 
         Args:
             sample: `(B, F)`.
-            state: from `initial_state` or an earlier call; its memory is overwritten, so it must not be used again.
+            state: from `initial_state` or an earlier call; it stays as it is, and may be continued again.
             reset: `(B,)` bool, optional; a True row forgets everything before this sample, as where an episode begins.
 
         Returns:
@@ -259,7 +323,9 @@ class SequenceEncoder(SequenceLayer):
         marks = [] if reset is None else [ops.cast(as_tensor(reset), "bool")]
         if marks and tuple(marks[0].shape) != tuple(sample.shape[:1]):
             raise ValueError(f"step: a reset must have shape {tuple(sample.shape[:1])}. Got {tuple(marks[0].shape)}.")
-        return prepared(_step, self, is_step=True)(state, sample, *marks)
+        # Donating would save 3 % of a step on JAX and a CPU, with 64 rows and a window of 128 keys 14 %, and the state
+        # would be lost there alone.
+        return prepared(_step, self, is_step=True, donates=False)(state, sample, *marks)
 
     def _check_state(self, function_name, state, rows):
         received = None
@@ -267,6 +333,8 @@ class SequenceEncoder(SequenceLayer):
             received = f"a {type(state).__name__}"
         elif len(state.blocks) != len(self.blocks):
             received = f"one of {len(state.blocks)} blocks"
+        elif parts_of(state.pool) != (POOLS[self.pool] if self.pool else ()):
+            received = "one of another pool"
         elif isinstance(rows, int):
             others = {leaf.shape[0] for leaf in keras.tree.flatten(state)} - {None, rows}
             received = f"one of {', '.join(map(str, others))} rows" if others else None
@@ -286,7 +354,8 @@ class SequenceEncoder(SequenceLayer):
     def compute_output_shape(self, inputs_shape):
         """One vector per step, or one per row."""
         batch_size, length, _ = inputs_shape
-        return (batch_size, length, self.width) if self.pool is None else (batch_size, self.width)
+        each_step = (batch_size, length, self.width)
+        return each_step if self.final_pool is None else self.final_pool.compute_output_shape(each_step)
 
     def compute_mask(self, inputs, previous_mask=None):
         """The inputs' mask, if there is a vector for each step."""
@@ -296,22 +365,7 @@ class SequenceEncoder(SequenceLayer):
 def _step(encoder, state, sample, reset=None):
     reset = None if reset is None else ops.expand_dims(reset, 1)
     outputs, state = encoder.advance(ops.expand_dims(sample, 1), state, reset=reset)
-    return outputs[:, 0], state
-
-
-def pooled(pool: str, x: Tensor, mask: Tensor | None = None) -> Tensor:
-    """One vector `(B, D)` from the unmasked steps of each row of `x (B, T, D)`; zeros for a row without any."""
-    if pool == "last":
-        return newest_step(x, mask, ops.sum(x[:, :0], axis=1))
-    if 0 in x.shape[:2]:
-        return ops.sum(x, axis=1)
-    if mask is None:
-        return ops.mean(x, axis=1) if pool == "mean" else ops.max(x, axis=1)
-    seen = ops.expand_dims(mask, -1)
-    if pool == "mean":
-        count = ops.maximum(ops.sum(ops.cast(seen, x.dtype), axis=1), 1)
-        return ops.sum(ops.where(seen, x, 0), axis=1) / count
-    return ops.where(ops.any(seen, axis=1), ops.max(ops.where(seen, x, -math.inf), axis=1), 0)
+    return outputs if encoder.pool else outputs[:, 0], state
 
 
 def _gate_blocks(width: int, recurrence_width: int | None) -> int:

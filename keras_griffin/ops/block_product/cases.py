@@ -36,6 +36,11 @@ CASES = tuple(
 
 
 def timed(device: str) -> tuple[BlockCase, ...]:
-    """A gate of 16 blocks, at the sizes of `linear_scan`'s first calls."""
-    sizes = [(8 * 512, 16, 48, 48), (2048, 16, 160, 160), *([] if device == "cpu" else [(8 * 4096, 16, 256, 256)])]
+    """A gate of 16 blocks: of a small model, and at the sizes of `linear_scan`'s first calls."""
+    sizes = [
+        (2048, 16, 5, 5),
+        (8 * 512, 16, 48, 48),
+        (2048, 16, 160, 160),
+        *([] if device == "cpu" else [(8 * 4096, 16, 256, 256)]),
+    ]
     return tuple(BlockCase(*size, has_bias=True) for size in sizes)

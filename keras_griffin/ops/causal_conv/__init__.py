@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_griffin import backends
 from keras_griffin.ops.causal_conv.many_taps import sum_of_many_taps
-from keras_griffin.ops.scale_channels import scale_channels
+from keras_griffin.ops.chunked.few_taps import sum_of_few_taps
 from keras_griffin.ops.shared.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
 from keras_griffin.ops.shared.compaction import on_real_steps, take_steps
 from keras_griffin.ops.shared.padding import padded_steps
@@ -135,15 +135,7 @@ def _sum_of_taps(history, document, kernel):
         if 0 in history.shape or history.shape[1] == taps - 1:
             return history[:, taps - 1 :] * kernel[:1]
         return sum_of_many_taps(history, document, kernel)
-    outputs = scale_channels(history[:, taps - 1 :], kernel[taps - 1])
-    for tap in range(taps - 1):
-        # It ends before the end of the history, by as many steps as the tap looks back.
-        past = slice(tap, tap - taps + 1)
-        seen = history[:, past]
-        if document is not None:
-            seen = ops.where(ops.expand_dims(document[:, past] == document[:, taps - 1 :], -1), seen, 0)
-        outputs = outputs + scale_channels(seen, kernel[tap])
-    return outputs
+    return sum_of_few_taps(history, document, kernel)
 
 
 def _newest(history, document, steps):

@@ -12,11 +12,10 @@ from keras_griffin.ops.chunked.toeplitz import (
     LONGEST_AT_ONCE,
     at_once,
     in_halves,
-    power_of_two,
     product_of_halves,
     within_blocks,
 )
-from keras_griffin.ops.shared.padding import first_steps, padded_steps
+from keras_griffin.ops.shared.padding import first_steps, padded_steps, power_of_two
 from keras_griffin.shapes import Tensor
 
 

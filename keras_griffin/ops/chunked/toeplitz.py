@@ -8,6 +8,7 @@ the middle, and none between the middle and the second.
 import numpy as np
 from keras import ops
 
+from keras_griffin.ops.shared.padding import power_of_two
 from keras_griffin.shapes import Tensor
 
 #: The longest rows of which all steps are multiplied with all: their halves would be many small operations.
@@ -69,11 +70,6 @@ def toeplitz_product(x: Tensor, taps: Tensor, length: int) -> Tensor:
     around = power_of_two(steps + length - 1)
     (a, b), (c, d) = ops.rfft(x, around), ops.rfft(taps[:, None], around)
     return ops.irfft((a * c - b * d, a * d + b * c), around)[..., steps - 1 : steps - 1 + length]
-
-
-def power_of_two(number: int) -> int:
-    """The least power of two that is not below a positive number."""
-    return 1 << (number - 1).bit_length()
 
 
 def in_halves(x: Tensor, half: int) -> Tensor:

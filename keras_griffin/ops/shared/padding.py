@@ -1,4 +1,4 @@
-"""Padding along time."""
+"""Padding along time, and what sizes it leads to."""
 
 import keras
 from keras import ops
@@ -13,6 +13,11 @@ def first_steps(x: Tensor, length) -> Tensor:
     # In exported programs it is free, and JAX can't tell whether such a slice is so long.
     rows, _, *rest = ops.shape(x)
     return ops.slice(x, [0] * len(x.shape), (rows, length, *rest))
+
+
+def power_of_two(number: int) -> int:
+    """The least power of two that is not below a positive number."""
+    return 1 << (number - 1).bit_length()
 
 
 def padded_steps(x: Tensor, before: int = 0, after: int = 0, filler: float = 0) -> Tensor:

@@ -7,10 +7,10 @@ and a state for each chunk.
 from keras import ops
 
 from keras_griffin.ops import chunked
-from keras_griffin.ops.chunked.toeplitz import LONGEST_AT_ONCE, at_once, power_of_two, within_blocks
+from keras_griffin.ops.chunked.toeplitz import LONGEST_AT_ONCE, at_once, within_blocks
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.shared.compaction import on_real_steps, take_steps
-from keras_griffin.ops.shared.padding import first_steps, padded_steps
+from keras_griffin.ops.shared.padding import first_steps, padded_steps, power_of_two
 from keras_griffin.ops.state_space.inputs import System
 from keras_griffin.shapes import Tensor
 

@@ -45,22 +45,24 @@ def test_pieces_leave_the_keys_that_are_there_as_they_are(make, sizes):
         kept = as_array(state[2])[:, : before.shape[1]].astype(bool)
         np.testing.assert_array_equal(as_array(state.keys)[:, : before.shape[1]][kept], before[kept])
         outputs.append(as_array(output))
-    expected = as_array(mixer(INPUTS)).copy()
-    expected[1, 5:] = as_array(mixer(INPUTS[1:, 5:]))[0]
+    call = compiled(mixer)
+    expected = as_array(call(INPUTS)).copy()
+    expected[1, 5:] = as_array(call(INPUTS[1:, 5:]))[0]
     assert_close(np.concatenate(outputs, axis=1), expected)
 
 
 @EVERY_KIND
 def test_a_step_writes_to_an_empty_place_of_a_state_with_room(make):
     mixer = made(make())
-    _, grown = mixer.advance(INPUTS[:, :2], mixer.initial_state(2))
+    advance = compiled(mixer.advance)
+    _, grown = advance(INPUTS[:, :2], mixer.initial_state(2))
     # The second row has an empty place more, as where rows of several lengths are joined.
-    _, grown = mixer.advance(INPUTS[:, 2:3], grown, mask=np.array([[True], [False]]))
+    _, grown = advance(INPUTS[:, 2:3], grown, mask=np.array([[True], [False]]))
     state = grown.with_room(7)
     for start, stop, resets in ((3, 4, ()), (4, 5, ()), (5, 7, [6]), (7, 8, ()), (8, 9, ())):
         reset = np.isin(np.arange(start, stop), resets)[None].repeat(2, axis=0) if resets else None
-        expected, grown = mixer.advance(INPUTS[:, start:stop], grown, reset=reset)
-        outputs, after = mixer.advance(INPUTS[:, start:stop], state, reset=reset)
+        expected, grown = advance(INPUTS[:, start:stop], grown, reset=reset)
+        outputs, after = advance(INPUTS[:, start:stop], state, reset=reset)
         assert after.keys.shape[1] == 10 + (stop - start if stop - start > 1 else 0)
         state = at_the_same_capacity(after, state)
         assert type(state) is mixer.room_type
@@ -74,9 +76,9 @@ def test_a_step_writes_to_an_empty_place_of_a_state_with_room(make):
     )
     # By one step, and by several, whose pattern asks for the order of the keys.
     for steps in (1, 4):
-        outputs, longer = mixer.advance(INPUTS[:, :steps], left)
+        outputs, longer = advance(INPUTS[:, :steps], left)
         assert longer.keys.shape[1] == 3 + steps and type(longer) is type(grown)
-        assert_close(outputs, as_array(mixer.advance(INPUTS[:, :steps], grown)[0]))
+        assert_close(outputs, as_array(advance(INPUTS[:, :steps], grown)[0]))
 
 
 @pytest.mark.any_backend

@@ -2,16 +2,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops.chunked.toeplitz import at_once, power_of_two, toeplitz_product, within_blocks
+from keras_griffin.ops.chunked.toeplitz import at_once, toeplitz_product, within_blocks
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 
 GENERATOR = np.random.default_rng(0)
-
-
-@pytest.mark.any_backend
-def test_powers_of_two():
-    assert [power_of_two(number) for number in (1, 2, 3, 4, 5, 64, 65)] == [1, 2, 4, 4, 8, 64, 128]
 
 
 @pytest.mark.parametrize(("steps", "length"), [(1, 1), (3, 5), (64, 7), (70, 64)])

@@ -2,8 +2,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.ops.shared.padding import padded_steps
+from keras_griffin.ops.shared.padding import padded_steps, power_of_two
 from keras_griffin.testing.arrays import as_array
+
+
+@pytest.mark.any_backend
+def test_powers_of_two():
+    assert [power_of_two(number) for number in (1, 2, 3, 4, 5, 64, 65)] == [1, 2, 4, 4, 8, 64, 128]
 
 
 def test_steps_of_one_number_stand_around_a_sequence():

@@ -64,7 +64,7 @@ class S5(RecurrentUnit):
     number is a pair of real ones throughout; the recurrence is in float32.
 
     Args:
-        state_size: N; None for the inputs' width.
+        state_size: N; None for the inputs' width, or for one more where pairs need an even size.
         blocks: systems of HiPPO-LegS at the start, each of N / blocks.
         conjugate_pairs: keep only one of each pair of conjugate states, so that P = N / 2; if not, P = N, and the
             output is Re(C s) without the 2.
@@ -125,11 +125,11 @@ class S5(RecurrentUnit):
     def _states(cls, width, arguments):
         """P."""
         arguments = cls.with_defaults(arguments)
-        return (arguments.state_size or width) // (2 if arguments.conjugate_pairs else 1)
+        return _size(width, arguments) // (2 if arguments.conjugate_pairs else 1)
 
     def initializers(self) -> dict[str, Callable]:
         """HiPPO-LegS for lambda, as log(-Re lambda) and Im lambda, in whose eigenvectors B and C are."""
-        size = self.state_size or self.width
+        size = _size(self.width, self)
         if size % self.blocks or (self.conjugate_pairs and size // self.blocks % 2):
             halves = ", each of an even size" if self.conjugate_pairs else ""
             raise ValueError(f"S5: blocks must divide state_size{halves}. Got {self.blocks} and {size}.")
@@ -157,3 +157,8 @@ class S5(RecurrentUnit):
         outputs = 2.0 * read if self.conjugate_pairs else read
         outputs = outputs + ops.cast(self.feedthrough, self.compute_dtype) * inputs
         return outputs, RecurrentUnitState(ops.concatenate(last, -1))
+
+
+def _size(width, given):
+    """N."""
+    return given.state_size or width + (width % 2 if given.conjugate_pairs else 0)

@@ -53,6 +53,13 @@ def test_blocks_that_do_not_fit():
     S5(blocks=2, conjugate_pairs=False).build((None, None, WIDTH))
 
 
+def test_an_odd_width_has_one_state_more_for_the_pairs():
+    for pairs, expected in ((True, 2 * 4), (False, 2 * 7)):
+        layer = S5(conjugate_pairs=pairs)
+        layer.build((None, None, 7))
+        assert layer.initial_state(2).hidden.shape == (2, expected)
+
+
 def test_the_continuous_system_is_that_of_legs():
     """From eigenvalues and C V* the response of the original system, dense and of size N, comes back."""
     layer = S5(state_size=8)
