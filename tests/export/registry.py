@@ -22,7 +22,7 @@ WHATS = {"step": None, "chunk": 5, "sequence": None}
 
 
 def every_program(format: str) -> list:
-    """Parameters `part` and `what` of a format's tests: for each part one kind of program, in turn, is not exhaustive."""
+    """Parameters `part` and `what` of a format's tests: for each part one kind in turn is not exhaustive."""
     place = sorted(FORMATS).index(format)
     return [
         pytest.param(part, what, marks=() if (place + turn) % 3 == kind else pytest.mark.exhaustive)
