@@ -36,14 +36,22 @@ TRAFFIC = {
 }
 #: How often a warp may stop for memory in a group of rows: forward, and for a gradient.
 STOPS = 1, 2
-#: Each target with the kernels that want most registers; real ones where there is time.
+#: Those that are compiled whenever tests are run; programs for the others hardly differ.
+ALWAYS = ("sm90", "gfx942")
+
+
+def targets(names, *case):
+    """Parameters: a target, then the others of a case."""
+    return [pytest.param(name, *case, marks=() if name in ALWAYS else pytest.mark.exhaustive) for name in names]
+
+
+#: With the kernels that want most registers; real ones where there is time.
 COMPILED = [
-    *((op_name, target, 2, torch.bfloat16, True) for op_name in TRAFFIC for target in TARGETS),
-    *((op_name, "sm90", 1, dtype, False) for op_name in TRAFFIC for dtype in (torch.float32, torch.bfloat16)),
-    ("linear_scan", "gfx942", 1, torch.float32, False),
-    ("linear_scan", "sm90", 1, torch.float16, False),
+    *targets(TARGETS, 2, torch.bfloat16, True),
+    *(("sm90", 1, dtype, False) for dtype in (torch.float32, torch.bfloat16)),
 ]
-NVIDIA = ("sm80", "sm90", "sm100")
+#: Of `linear_scan` alone.
+MORE = [("gfx942", 1, torch.float32, False), ("sm90", 1, torch.float16, False)]
 
 
 @pytest.mark.slow
@@ -52,9 +60,19 @@ def test_in_the_interpreter(op_name):
     run_tests("tests/ops/triton_kernels.py", "-k", op_name)
 
 
-@pytest.mark.parametrize(("op_name", "target", "parts", "dtype", "has_marks"), COMPILED)
+@pytest.mark.parametrize(("target", "parts", "dtype", "has_marks"), [*COMPILED, *MORE])
 @pytest.mark.slow
-def test_compiled_ahead_of_time(monkeypatch, op_name, target, parts, dtype, has_marks):
+def test_linear_scan_is_compiled_ahead_of_time(monkeypatch, target, parts, dtype, has_marks):
+    assert_compiled(monkeypatch, "linear_scan", target, parts, dtype, has_marks)
+
+
+@pytest.mark.parametrize(("target", "parts", "dtype", "has_marks"), COMPILED)
+@pytest.mark.slow
+def test_rg_lru_is_compiled_ahead_of_time(monkeypatch, target, parts, dtype, has_marks):
+    assert_compiled(monkeypatch, "rg_lru", target, parts, dtype, has_marks)
+
+
+def assert_compiled(monkeypatch, op_name, target, parts, dtype, has_marks):
     call = lambda: forward_and_backward(op_name, parts, dtype, has_marks)  # noqa: E731
     launches = recorded_launches(monkeypatch, call, TARGETS[target])
     # Between a pass over pieces and the next stands the scan of their ends.
@@ -67,7 +85,7 @@ def test_compiled_ahead_of_time(monkeypatch, op_name, target, parts, dtype, has_
 
 
 @pytest.mark.parametrize("op_name", TRAFFIC)
-@pytest.mark.parametrize("target", NVIDIA)
+@pytest.mark.parametrize("target", targets(("sm80", "sm90", "sm100")))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("has_marks", [False, True])
 @pytest.mark.slow
@@ -97,7 +115,7 @@ def check(launch, traffic, parts, target):
 
 @pytest.mark.parametrize(
     ("target", "dtype", "has_reset"),
-    [*((target, torch.bfloat16, True) for target in TARGETS), ("sm90", torch.float32, False)],
+    [*targets(TARGETS, torch.bfloat16, True), ("sm90", torch.float32, False)],
 )
 @pytest.mark.slow
 def test_a_state_of_sixteen_numbers_stays_in_registers(monkeypatch, target, dtype, has_reset):

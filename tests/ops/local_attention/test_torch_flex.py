@@ -136,7 +136,7 @@ LITTLE = 101_376
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.slow
-@pytest.mark.parametrize("capability", [(8, 6), (12, 0)])
+@pytest.mark.parametrize("capability", [(8, 6), pytest.param((12, 0), marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("kernel", ["flex_attention", "flex_attention_backward"])
 def test_wide_heads_fit_small_shared_memories(kernel, dtype, capability):
