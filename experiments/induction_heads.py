@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from experiments.harness.claims import NOT_GIVEN, Claim, Verdict, verdict
-from experiments.harness.curriculum import GROWING, shape_of
+from experiments.harness.curriculum import GROWING, part_of
 from experiments.harness.further import RATE, WAYS, train_further
 from experiments.harness.plots import Figure, line, panels
 from experiments.harness.run import Run
@@ -70,7 +70,7 @@ class Size:
     #: The last after the short training, which further steps follow.
     longest_of_short: int
     further_steps: int = 500
-    #: Of the rows' lengths, as in `shape_of`.
+    #: Of the rows' lengths, as in `part_of`.
     curriculum: tuple[tuple[float, int], ...] = GROWING
     families: tuple[str, ...] = tuple(FAMILIES)
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -174,7 +174,8 @@ def at(length: int, further: str = "") -> str:
 
 def make_batch(run: Run, rows: int, seed: int, length: int | None = None) -> TaskBatch:
     """Rows of the task: of a length, or in training of that which the curriculum has at the step of a seed."""
-    return induction_heads(*shape_of(run, rows, seed, length), seed=seed)
+    part = 1 if length else part_of(run, seed)
+    return induction_heads(part * rows, (length or run.data["length"]) // part, seed=seed)
 
 
 optimizer = falling_rate

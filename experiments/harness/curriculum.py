@@ -7,19 +7,13 @@ from experiments.harness.training import TRAINING
 GROWING = ((0.0, 8), (0.3, 4), (0.45, 2), (0.6, 1))
 
 
-def shape_of(run: Run, rows: int, seed: int, length: int | None = None) -> tuple[int, int]:
-    """The rows of a batch and their length: in training those at the step of a seed, else of the full length.
+def part_of(run: Run, seed: int) -> int:
+    """The rows of a batch are one over so many of the full length, and so many times as many.
 
     Args:
-        run: its data have the full `length` and a `curriculum`, such as `GROWING`.
-        rows: of the full length.
-        seed: of the batch.
-        length: another one, at any seed.
+        run: its data have a `curriculum`, such as `GROWING`.
+        seed: of the batch: in training its step; others have the full length.
     """
-    full = run.data["length"]
-    if length is not None or seed < TRAINING:
-        return rows, length or full
-    progress = (seed % TRAINING) / run.steps
+    progress = (seed % TRAINING) / run.steps if seed >= TRAINING else 1.0
     # The last stage whose start has been reached.
-    part = [part for start, part in run.data["curriculum"] if start <= progress][-1]
-    return rows * part, full // part
+    return [part for start, part in run.data["curriculum"] if start <= progress][-1]

@@ -25,6 +25,17 @@ class Interval(NamedTuple):
         return f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
 
 
+class Ratio(NamedTuple):
+    """How many times as much, and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
 def interval(differences: np.ndarray) -> Interval:
     """The interval of a mean from a bootstrap over windows.
 
@@ -44,14 +55,14 @@ def in_short(found: Iterable[Interval | None], unit: str) -> str:
     return f"{' to '.join(ends)} {unit}" if ends else ""
 
 
-def is_below(found: Interval | None, bound: float) -> bool | None:
+def is_below(found: Interval | Ratio | None, bound: float) -> bool | None:
     """Whether a difference is below a bound; None where the interval has it on both sides, or there is none."""
     if found is None or found.low <= bound <= found.high:
         return None
     return found.high < bound
 
 
-def is_above(found: Interval | None, bound: float) -> bool | None:
+def is_above(found: Interval | Ratio | None, bound: float) -> bool | None:
     """Whether a difference is above a bound; None as in `is_below`."""
     below = is_below(found, bound)
     return None if below is None else not below
@@ -83,18 +94,38 @@ def deviation(groups: Iterable[Sequence[float]]) -> Deviation:
 
 
 def of_seeds(one: Sequence[float], other: Sequence[float], deviation: Deviation) -> Interval | None:
-    """By how much the mean of one model's seeds is above another's; None if one has no seed or the spread is unknown.
+    """By how much the mean of one model's seeds is above another's; arguments and None as for `contrast`."""
+    return contrast([one], [other], deviation)
+
+
+def contrast(
+    above: Iterable[Sequence[float]], below: Iterable[Sequence[float]], deviation: Deviation
+) -> Interval | None:
+    """Means of some models' seeds less those of others; None if one has no seed or the spread is unknown.
 
     Student's t with the spread between seeds of all models that are compared, since that of three seeds is itself
-    hardly known: mean +- t sqrt(1 / n + 1 / m) deviation.
+    hardly known: sum_i +-mean_i +- t sqrt(sum_i 1 / n_i) deviation.
 
     Args:
-        one: a number for each seed.
-        other: likewise.
+        above: a number for each seed of each model.
+        below: likewise.
         deviation: of a run from the mean of its seeds.
     """
-    if not (len(one) and len(other) and deviation.freedom):
+    above, below = list(above), list(below)
+    if not (all(map(len, above + below)) and deviation.freedom):
         return None
-    mean = float(np.mean(one) - np.mean(other))
-    half = stats.t.ppf(0.975, deviation.freedom) * deviation.value * (1 / len(one) + 1 / len(other)) ** 0.5
+    mean = float(sum(map(np.mean, above)) - sum(map(np.mean, below)))
+    half = stats.t.ppf(0.975, deviation.freedom) * deviation.value * sum(1 / len(x) for x in above + below) ** 0.5
     return Interval(mean, float(mean - half), float(mean + half))
+
+
+def ratio(one: Sequence[float], other: Sequence[float], deviation: Deviation) -> Ratio | None:
+    """How many times another model's numbers one model's are: `of_seeds` of their logarithms.
+
+    Args:
+        one: a logarithm for each seed.
+        other: likewise.
+        deviation: of the logarithms, as for `of_seeds`.
+    """
+    found = of_seeds(one, other, deviation)
+    return found and Ratio(*map(math.exp, found))

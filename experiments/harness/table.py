@@ -7,6 +7,7 @@ test of the trained model there. The learning rate is empty if nothing is traine
 """
 
 import csv
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -119,6 +120,15 @@ class Table:
     def steps_to(self, trial: Trial, metric: str, level: float) -> float:
         """The first step at which a measure has reached a level; infinite if it never has."""
         return next((step for step, value in zip(*self.curve(trial, metric), strict=True) if value >= level), math.inf)
+
+    def area_above(self, trial: Trial, metric: str) -> float:
+        """The area between the curve of a share and 1: the steps that a model has lost until it answers all.
+
+        sum_i (1 - value_i) (step_i - step_{i - 1}),  step_0 = 0
+        """
+        steps, values = self.curve(trial, metric)
+        lengths = (step - before for before, step in itertools.pairwise([0, *steps]))
+        return sum((1 - value) * length for value, length in zip(values, lengths, strict=True))
 
 
 def _number(text):
