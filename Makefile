@@ -7,7 +7,7 @@
 # make experiments  repeat the paper's experiments at a small size, into experiments/results/
 # make accelerator  judge kernels and models on this GPU or TPU in eight minutes, into runs/accelerator
 # make notebooks    execute every notebook's source, into the .ipynb next to it
-# make notebooks-small  run every notebook's source with small settings, four on each backend; write nothing
+# make notebooks-small  run every notebook's source with small settings, two on each backend; write nothing
 # make demo         build a web page that runs python_tiny in the browser, into runs/demo; needs npm
 # make figures      draw the documentation's figures, into docs/figures
 # make docs         build the documentation, into site/

@@ -3,7 +3,7 @@
     python notebooks/run_small.py
     python notebooks/run_small.py 07_long_context
 
-Four run on each backend, the others on the one that they name. As many run at a time as there are cores,
+Two run on each backend, the others on the one that they name. As many run at a time as there are cores,
 each on its own. The exit status is 1 when one failed; its messages stand above the table.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 BACKENDS = ("jax", "torch", "tensorflow")
 #: What a first lesson shows is to hold on every backend.
-ON_EVERY_BACKEND = ("quickstart", "from_lstm", "streaming", "rg_lru")
+ON_EVERY_BACKEND = ("quickstart", "from_lstm")
 #: Pictures are drawn and not shown, and programs that run for seconds are compiled in little time.
 SETTINGS = {
     "NOTEBOOK_SMALL": "1",

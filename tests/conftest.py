@@ -37,6 +37,8 @@ import numpy as np
 import pytest
 
 BACKEND = keras.backend.backend()
+# The collector walks through all that a backend has compiled. What is left of a file is collected at its end.
+gc.set_threshold(50_000, 20, 50)
 #: Above which a worker drops compiled programs.
 MOST_RESIDENT_BYTES = 5 << 29
 if BACKEND in ("jax", "torch") and importlib.util.find_spec("triton") is not None:
