@@ -267,7 +267,9 @@ def its_lead_shrinks(table: Table) -> Verdict:
     *others, longest = lengths(table)
     attention, griffin, spread = _compared(table, GRIFFIN)
     found = {
-        length: contrast([attention[length], griffin[longest]], [griffin[length], attention[longest]], spread)
+        length: contrast(
+            [(1, attention[length]), (-1, griffin[length]), (-1, attention[longest]), (1, griffin[longest])], spread
+        )
         for length in others
     }
     leading = leads(table)

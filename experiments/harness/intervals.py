@@ -94,29 +94,27 @@ def deviation(groups: Iterable[Sequence[float]]) -> Deviation:
 
 
 def of_seeds(one: Sequence[float], other: Sequence[float], deviation: Deviation) -> Interval | None:
-    """By how much the mean of one model's seeds is above another's; arguments and None as for `contrast`."""
-    return contrast([one], [other], deviation)
+    """By how much the mean of one model's seeds is above another's; None as from `contrast`."""
+    return contrast([(1.0, one), (-1.0, other)], deviation)
 
 
-def contrast(
-    above: Iterable[Sequence[float]], below: Iterable[Sequence[float]], deviation: Deviation
-) -> Interval | None:
-    """Means of some models' seeds less those of others; None if one has no seed or the spread is unknown.
+def contrast(terms: Iterable[tuple[float, Sequence[float]]], deviation: Deviation) -> Interval | None:
+    """A sum of means of models' seeds, each with its factor; None if one has no seed or the spread is unknown.
 
     Student's t with the spread between seeds of all models that are compared, since that of three seeds is itself
-    hardly known: sum_i +-mean_i +- t sqrt(sum_i 1 / n_i) deviation.
+    hardly known: sum_i f_i mean_i +- t sqrt(sum_i f_i^2 / n_i) deviation.
 
     Args:
-        above: a number for each seed of each model.
-        below: likewise.
+        terms: the factor f and a number for each seed, of each model.
         deviation: of a run from the mean of its seeds.
     """
-    above, below = list(above), list(below)
-    if not (all(map(len, above + below)) and deviation.freedom):
+    terms = list(terms)
+    if not (all(len(values) for _, values in terms) and deviation.freedom):
         return None
-    mean = float(sum(map(np.mean, above)) - sum(map(np.mean, below)))
-    half = stats.t.ppf(0.975, deviation.freedom) * deviation.value * sum(1 / len(x) for x in above + below) ** 0.5
-    return Interval(mean, float(mean - half), float(mean + half))
+    mean = float(sum(factor * np.mean(values) for factor, values in terms))
+    variance = sum(factor**2 / len(values) for factor, values in terms)
+    half = float(stats.t.ppf(0.975, deviation.freedom) * deviation.value * variance**0.5)
+    return Interval(mean, mean - half, mean + half)
 
 
 def ratio(one: Sequence[float], other: Sequence[float], deviation: Deviation) -> Ratio | None:

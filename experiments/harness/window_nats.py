@@ -1,19 +1,11 @@
 """The loss on held-out windows of a text, the same bytes for models of every length of training."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from experiments.data.long_text import held_out_windows
-from experiments.harness.by_group import grouped
 from experiments.harness.run import Run
-from experiments.harness.training import Test, cross_entropy
+from experiments.harness.training import cross_entropy
 from keras_griffin.models import LanguageModel
-
-
-def held_out_nats(run: Run, model: LanguageModel) -> Iterator[Test]:
-    """The tests of `nats_of_windows`; arguments as there."""
-    yield from grouped(run.setting, "nats", nats_of_windows(run, model))
 
 
 def nats_of_windows(run: Run, model: LanguageModel) -> np.ndarray:
