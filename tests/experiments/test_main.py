@@ -19,11 +19,8 @@ OTHERS = [pytest.param(name, marks=pytest.mark.any_backend) for name in NAMES if
 
 @pytest.mark.trainable
 @pytest.mark.parametrize("name", [*EVERYWHERE, *OTHERS])
-def test_an_experiment_runs_in_seconds_and_its_report_follows_from_its_csv(name, tmp_path, capsys, monkeypatch):
+def test_an_experiment_runs_in_seconds_and_its_report_follows_from_its_csv(name, tmp_path, capsys):
     reports, module = tmp_path / "reports", experiment(name)
-    if name in ("long_context", "novels"):
-        # An encoding of the standard library takes half a minute.
-        monkeypatch.setenv("EXPERIMENTS_TEXT", str(FOLDER.parent / "CHANGELOG.md"))
     folders = ["--runs", str(tmp_path / "runs"), "--output", str(reports)]
     main([name, "--scale", "smoke", *folders])
     assert ("| **" in capsys.readouterr().out) == bool(module.CLAIMS)
