@@ -5,6 +5,7 @@ import scipy.stats
 from experiments.harness.intervals import (
     RESAMPLES,
     Interval,
+    Ratio,
     deviation,
     in_short,
     interval,
@@ -12,6 +13,7 @@ from experiments.harness.intervals import (
     is_below,
     is_within,
     of_seeds,
+    ratio,
 )
 
 pytestmark = pytest.mark.any_backend
@@ -74,3 +76,13 @@ def test_intervals_in_short_are_their_ends():
     assert in_short([None, *several], "nats") == "-0.250 to +0.500 nats"
     assert in_short(several[:1], "nats") == "+0.500 nats"
     assert in_short([None], "nats") == ""
+
+
+def test_a_ratio_is_a_difference_of_logarithms():
+    one, other = np.array([2.0, 2.2, 1.8]), np.array([1.0, 1.1, 0.9])
+    spread = deviation(np.log([one, other]))
+    found = ratio(np.log(one), np.log(other), spread)
+    assert str(found) == f"2.00 ({found.low:.2f} to {found.high:.2f})" and isinstance(found, Ratio)
+    np.testing.assert_allclose(np.log(found), of_seeds(np.log(one), np.log(other), spread))
+    assert is_above(found, 1.0) and is_below(found, 3.0) and is_below(found, found.high) is None
+    assert ratio([], np.log(other), spread) is None

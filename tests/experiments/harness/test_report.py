@@ -9,7 +9,7 @@ import pytest
 from experiments import selective_copying
 from experiments.harness import page, report, runner
 from experiments.harness.claims import NOT_GIVEN, NOT_TESTABLE, WORDS, Claim, Verdict
-from experiments.harness.report import DRAWN_WITH, run_table, save_plot, write_report
+from experiments.harness.report import DRAWN_WITH, emphasised, run_table, save_plot, write_report
 from experiments.harness.runner import NAMES, experiment
 from experiments.harness.search import is_kept
 from experiments.harness.table import Table
@@ -29,14 +29,14 @@ REPORTED = [
 @pytest.fixture(scope="module")
 def table():
     """Made-up results of selective copying."""
-    return made_up.carried_out(selective_copying, "small", (0, 1), lambda run: 500)
+    return made_up.carried_out(selective_copying, "small", (0, 1), made_up.soonest_at(2e-3))
 
 
 def test_a_report_has_every_claim_and_every_run(table, tmp_path):
     write_report(selective_copying, "selective_copying", table, tmp_path)
     text = (tmp_path / "selective_copying.md").read_text()
     for claim in selective_copying.CLAIMS:
-        assert f"| {claim.paper} | {claim.here} | **{claim.judge(table).word}** |" in text
+        assert f"| {claim.paper} | {claim.here} | {emphasised(claim, claim.judge(table).word)} |" in text
     head, _, *rows = (line.split(" | ") for line in run_table(selective_copying, table).splitlines())
     assert len(rows) == len(table.trials())
     # A column that says nothing is left out.

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import types
 
 import pytest
@@ -21,7 +22,8 @@ def trained(monkeypatch):
 
     def train(run, folder, make_batch, test, optimizer, make_model):
         runs.append(run)
-        measured = [("parameters", 1), ("token_accuracy", 0.5), ("loss", run.learning_rate)]
+        measured = [("parameters", 1), ("token_accuracy", 0.5)]
+        measured.append(("loss", abs(math.log2(run.learning_rate / 2e-3))))
         return [Measurement(run.setting, 0, metric, value) for metric, value in measured]
 
     monkeypatch.setattr(runner, "train", train)
@@ -31,14 +33,14 @@ def trained(monkeypatch):
 
 def test_every_run_is_carried_out_once_and_the_table_is_in_the_order_of_the_plan(trained, tmp_path):
     table = carry_out(selective_copying, "small", (0, 1), tmp_path)
-    assert len(trained) == len({run.identity for run in trained}) == 9 + 3 + 6 + 3
+    assert len(trained) == len({run.identity for run in trained}) == 15 + 5
     assert [trial.run for trial in table.trials()] == [
         run.identity for run in selective_copying.plan("small", (0, 1), table)
     ]
-    assert carry_out(selective_copying, "small", (0, 1), tmp_path).rows == table.rows and len(trained) == 21
-    # One more seed is three runs on each rung but the last.
+    assert carry_out(selective_copying, "small", (0, 1), tmp_path).rows == table.rows and len(trained) == 20
+    # One more seed is one run of each model.
     carry_out(selective_copying, "small", (0, 1, 2), tmp_path)
-    assert len(trained) == 21 + 6
+    assert len(trained) == 20 + 5
 
 
 def test_a_run_that_trains_nothing_has_no_rate(tmp_path, capsys):
@@ -46,7 +48,7 @@ def test_a_run_that_trains_nothing_has_no_rate(tmp_path, capsys):
     run = dataclasses.replace(run, learning_rate=None)
     measured = [Measurement(run.setting, 0, "parameters", 1), Measurement(run.setting, 0, "seconds", 1)]
     assert carried_out(types.SimpleNamespace(measure=lambda run, folder: measured), run, tmp_path)
-    assert f"{run.identity}: MQA, 4 in 32, seed 0\n" in capsys.readouterr().out
+    assert f"{run.identity}: MQA, 8 in 64, seed 0\n" in capsys.readouterr().out
     rows = json.loads((tmp_path / run.identity / "result.json").read_text())["rows"]
     assert {row[3] for row in rows} == {""} and Table(rows).trials()[0].learning_rate is None
 
