@@ -101,9 +101,9 @@ def test_a_report_is_not_replaced_by_one_with_fewer_runs(tmp_path, capsys):
     with pytest.raises(SystemExit, match="^selective_copying: a report must have every run"):
         main(["selective_copying", "--scale", "smoke", *folders])
     assert (tmp_path / "selective_copying.csv").read_bytes() == before
-    for seeds, waiting in (("0", 0), ("7", 5), ("1,7,8", 10)):
+    for seeds, waiting in (("0", 0), ("7", 3), ("1,7,8", 6)):
         main(["selective_copying", "--seeds", seeds, "--list", *folders])
-        assert f"20 finished, {waiting} to run" in capsys.readouterr().out
+        assert f"18 finished, {waiting} to run" in capsys.readouterr().out
         main(["selective_copying", "--seeds", seeds, "--report", *folders])
         assert (tmp_path / "selective_copying.csv").read_bytes() == before and "written to" in capsys.readouterr().out
 
