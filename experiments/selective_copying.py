@@ -253,7 +253,7 @@ def columns(table: Table, trial: Trial) -> dict[str, str]:
 
 def finding(table: Table) -> str:
     """The areas above the learning curves, in that of the Transformer."""
-    areas = {family: [found.mean] for family, found in slowness(table).items() if found}
+    areas = {family: [found.mean] for family, found in slowness(table).items() if found and family in FAMILIES}
     return ranking("{} has {} times MQA's area above the learning curve", areas, "{:.2f}".format, least_first=True)
 
 

@@ -30,7 +30,7 @@ def test_the_papers_order_is_reproduced():
     assert 1.1 < griffin < 1.3 and 2.0 < hawk < 3.0
     evidence = selective_copying.CLAIMS[1].judge(found).evidence
     assert "; 95 % MQA 500, 600, 600; 95 % Griffin 600, 700, 700; " in evidence
-    assert selective_copying.finding(found).startswith("Griffin, ring has 0.51 times MQA's area")
+    assert selective_copying.finding(found) == "Griffin has 1.24 times MQA's area above the learning curve, Hawk 2.77"
 
 
 def test_what_the_seeds_do_not_tell_is_undecided_and_the_reverse_is_not_reproduced():
