@@ -21,8 +21,8 @@ class DecayInitializer(Configured, keras.initializers.Initializer):
     `"ring"`, the released code's rule: a itself is in the range, with a^2 uniform, so that a complex decay would be
     uniform by area on a ring. `"paper"`: a^exponent, the strongest decay of one step, is uniform on the range. With the
     range (0.9, 0.999) and the exponent 8, a^8 covers [0.430, 0.992] under the first and [0.9, 0.999] under the second,
-    with which a model needs more steps to learn text, copying and digits (`benchmarks/results/first_decays.md`,
-    `experiments/results/gates.md` and `pixels.md`).
+    with which a model needs more steps to learn text and digits, and fewer to copy from long rows
+    (`benchmarks/results/first_decays.md`, `experiments/results/gates.md`, `pixels.md` and `selective_copying.md`).
 
     With l = log(a), Lambda = l - log(1 - exp(l)).
 
