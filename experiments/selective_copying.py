@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from experiments.harness.claims import NOT_GIVEN, Claim, Verdict, verdict
-from experiments.harness.intervals import Ratio, deviation, is_above, is_below, ratio
+from experiments.harness.intervals import Interval, deviation, is_above, is_below, ratio, times
 from experiments.harness.plots import Figure, learning_curve, panels
 from experiments.harness.run import Run
 from experiments.harness.search import LEVEL, kept_trials, planned
@@ -155,7 +155,7 @@ def by_family(table: Table) -> dict[str, list[Trial]]:
     return {family: trials for family, trials in found.items() if trials}
 
 
-def slowness(table: Table) -> dict[str, Ratio | None]:
+def slowness(table: Table) -> dict[str, Interval | None]:
     """The area above each family's learning curve, in those of the Transformer's."""
     logs = {
         # A step at least, so that there is a logarithm.
@@ -198,7 +198,7 @@ def _compared(table, family, holds):
     for level, (name, each) in itertools.product((HALF, LEVEL), trials.items()):
         steps = (count(table.steps_to(trial, "token_accuracy", level)) for trial in each)
         told += [f"{100 * level:.0f} % {name} {', '.join(steps)}"] if name in ("MQA", family, f"{family}{RING}") else []
-    words = f"area above the curve, of MQA's: {own or 'not compared'}; with the ring's decays {ring or 'not compared'}"
+    words = f"area above the curve, of MQA's: {times(own)}; with the ring's decays {times(ring)}"
     ours = f"{own.mean:.2f} of MQA's" if own else ""
     return verdict([holds(own)], f"{words}; steps by seed to {'; '.join(told)}", ours)
 

@@ -25,17 +25,6 @@ class Interval(NamedTuple):
         return f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
 
 
-class Ratio(NamedTuple):
-    """How many times as much, and its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:.2f} ({self.low:.2f} to {self.high:.2f})"
-
-
 def interval(differences: np.ndarray) -> Interval:
     """The interval of a mean from a bootstrap over windows.
 
@@ -55,14 +44,14 @@ def in_short(found: Iterable[Interval | None], unit: str) -> str:
     return f"{' to '.join(ends)} {unit}" if ends else ""
 
 
-def is_below(found: Interval | Ratio | None, bound: float) -> bool | None:
+def is_below(found: Interval | None, bound: float) -> bool | None:
     """Whether a difference is below a bound; None where the interval has it on both sides, or there is none."""
     if found is None or found.low <= bound <= found.high:
         return None
     return found.high < bound
 
 
-def is_above(found: Interval | Ratio | None, bound: float) -> bool | None:
+def is_above(found: Interval | None, bound: float) -> bool | None:
     """Whether a difference is above a bound; None as in `is_below`."""
     below = is_below(found, bound)
     return None if below is None else not below
@@ -111,7 +100,7 @@ def of_seeds(one: Sequence[float], other: Sequence[float], deviation: Deviation)
     return Interval(mean, float(mean - half), float(mean + half))
 
 
-def ratio(one: Sequence[float], other: Sequence[float], deviation: Deviation) -> Ratio | None:
+def ratio(one: Sequence[float], other: Sequence[float], deviation: Deviation) -> Interval | None:
     """How many times another model's numbers one model's are: `of_seeds` of their logarithms.
 
     Args:
@@ -120,4 +109,9 @@ def ratio(one: Sequence[float], other: Sequence[float], deviation: Deviation) ->
         deviation: of the logarithms, as for `of_seeds`.
     """
     found = of_seeds(one, other, deviation)
-    return found and Ratio(*map(math.exp, found))
+    return found and Interval(*map(math.exp, found))
+
+
+def times(found: Interval | None) -> str:
+    """A ratio in words."""
+    return f"{found.mean:.2f} ({found.low:.2f} to {found.high:.2f})" if found else "not compared"
