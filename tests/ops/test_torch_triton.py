@@ -36,7 +36,7 @@ TRAFFIC = {
 }
 #: How often a warp may stop for memory in a group of rows: forward, and for a gradient.
 STOPS = 1, 2
-#: Those that are compiled whenever tests are run; programs for the others hardly differ.
+#: One of each maker, compiled whenever tests are run; the others need `--exhaustive`.
 ALWAYS = ("sm90", "gfx942")
 
 
