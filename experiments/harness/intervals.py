@@ -83,21 +83,27 @@ def deviation(groups: Iterable[Sequence[float]]) -> Deviation:
 
 
 def of_seeds(one: Sequence[float], other: Sequence[float], deviation: Deviation) -> Interval | None:
-    """By how much the mean of one model's seeds is above another's; None if one has no seed or the spread is unknown.
+    """By how much the mean of one model's seeds is above another's; None as from `contrast`."""
+    return contrast([(1.0, one), (-1.0, other)], deviation)
+
+
+def contrast(terms: Iterable[tuple[float, Sequence[float]]], deviation: Deviation) -> Interval | None:
+    """A sum of means of models' seeds, each with its factor; None if one has no seed or the spread is unknown.
 
     Student's t with the spread between seeds of all models that are compared, since that of three seeds is itself
-    hardly known: mean +- t sqrt(1 / n + 1 / m) deviation.
+    hardly known: sum_i f_i mean_i +- t sqrt(sum_i f_i^2 / n_i) deviation.
 
     Args:
-        one: a number for each seed.
-        other: likewise.
+        terms: the factor f and a number for each seed, of each model.
         deviation: of a run from the mean of its seeds.
     """
-    if not (len(one) and len(other) and deviation.freedom):
+    terms = list(terms)
+    if not (all(len(values) for _, values in terms) and deviation.freedom):
         return None
-    mean = float(np.mean(one) - np.mean(other))
-    half = stats.t.ppf(0.975, deviation.freedom) * deviation.value * (1 / len(one) + 1 / len(other)) ** 0.5
-    return Interval(mean, float(mean - half), float(mean + half))
+    mean = float(sum(factor * np.mean(values) for factor, values in terms))
+    variance = sum(factor**2 / len(values) for factor, values in terms)
+    half = float(stats.t.ppf(0.975, deviation.freedom) * deviation.value * variance**0.5)
+    return Interval(mean, mean - half, mean + half)
 
 
 def ratio(one: Sequence[float], other: Sequence[float], deviation: Deviation) -> Interval | None:

@@ -1,3 +1,4 @@
+import dataclasses
 import types
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from experiments import windows
 from experiments.harness import window_nats
 from experiments.harness.table import Table
-from experiments.harness.window_nats import held_out_nats, rows_within
+from experiments.harness.window_nats import gain_of_far_bytes, nats_of_windows, rows_within
 
 pytestmark = pytest.mark.any_backend
 
@@ -40,12 +41,31 @@ def test_models_of_every_length_are_asked_for_the_same_bytes(length, monkeypatch
         np.put_along_axis(logits, likely[..., None], 3.0, axis=-1)
         return logits
 
-    found = list(held_out_nats(run, types.SimpleNamespace(predict_on_batch=predict_on_batch)))
-    assert [metric for _, metric, _ in found] == ["nats", *(f"nats_of_group_{number}" for number in range(5))]
-    assert {setting for setting, _, _ in found} == {run.setting}
+    found = nats_of_windows(run, types.SimpleNamespace(predict_on_batch=predict_on_batch))
     assert all(rows <= run.batch_size and columns == length for rows, columns in asked)
     total = np.log(255 + np.exp(3))
     expected = [
         np.mean([total - 3 * (row[i + 1] == (row[i] + i % length) % 256) for i in range(16)]) for row in given[:5]
     ]
-    np.testing.assert_allclose([value for _, _, value in found], [np.mean(expected), *expected], rtol=1e-6)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_far_bytes_are_worth_what_the_last_quarter_loses_without_the_first_half(monkeypatch):
+    given = np.random.default_rng(0).integers(0, 256, size=(6, 33))
+    monkeypatch.setattr(window_nats, "held_out_windows", lambda number, length: given[:number, :length])
+    run = RUNS["global MQA"]
+    data = {**run.data, "length": 16, "windows": 5, "window_length": 32}
+
+    def predict_on_batch(token_ids):
+        """Logits by which the next byte is the likelier the more bytes stand before it."""
+        logits = np.zeros((*token_ids.shape, 256), "float32")
+        following = {tuple(window[place : place + 2]): window[place + 2] for window in given for place in range(31)}
+        for row in range(len(token_ids)):
+            for place in range(1, token_ids.shape[1]):
+                logits[row, place, following.get(tuple(token_ids[row, place - 1 : place + 1]), 0)] = place
+        return logits
+
+    model = types.SimpleNamespace(predict_on_batch=predict_on_batch)
+    found = gain_of_far_bytes(dataclasses.replace(run, data=data), model)
+    nats = [np.log(255 + np.exp(float(place))) - place for place in range(16)]
+    np.testing.assert_allclose(found, [np.mean(nats[4:8]) - np.mean(nats[12:])] * 5, rtol=1e-6)
