@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.data.long_text import text_name, window_batch
-from experiments.harness.by_group import groups
+from experiments.harness.by_group import grouped, groups
 from experiments.harness.claims import NOT_GIVEN, Claim, Verdict, verdict
 from experiments.harness.earlier import best, resampled, spread
 from experiments.harness.intervals import Interval, in_short, interval, is_above, is_below
@@ -17,7 +17,7 @@ from experiments.harness.power_laws import above_a_floor, line, r_squared, resid
 from experiments.harness.run import Run
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import Test, cosine_rate
-from experiments.harness.window_nats import held_out_nats
+from experiments.harness.window_nats import nats_of_windows
 from experiments.harness.words import ranking
 from experiments.models.families import FAMILIES, STYLES, TINY, training_flops
 from keras_griffin.models import GriffinConfig, LanguageModel, presets
@@ -217,7 +217,7 @@ def test(run: Run, model: LanguageModel) -> Iterator[Test]:
     read = run.steps * run.batch_size * run.data["length"]
     yield run.setting, "bytes", read
     yield run.setting, "flops", read * training_flops(model.config, run.data["length"])
-    yield from held_out_nats(run, model)
+    yield from grouped(run.setting, "nats", nats_of_windows(run, model))
 
 
 # Claims
