@@ -48,8 +48,9 @@ def main(arguments: list[str] | None = None) -> None:
                 f"{options.scale} on this machine."
             )
         if refusal:
-            # The others are carried out.
+            # The others are carried out, which takes hours.
             refusals.append(refusal)
+            print(refusal, file=sys.stderr, flush=True)
             continue
         if not options.report:
             table = carry_out(*plan)
