@@ -48,9 +48,10 @@ def main(arguments: list[str] | None = None) -> None:
                 f"{options.scale} on this machine."
             )
         if refusal:
-            # The others are carried out, which takes hours.
+            # The others are carried out, which can take hours, so the refusal is told before and after them.
             refusals.append(refusal)
-            print(refusal, file=sys.stderr, flush=True)
+            if name != options.names[-1]:
+                print(refusal, file=sys.stderr, flush=True)
             continue
         if not options.report:
             table = carry_out(*plan)

@@ -101,6 +101,11 @@ def test_a_report_is_not_replaced_by_one_with_fewer_runs(tmp_path, capsys):
     with pytest.raises(SystemExit, match="^selective_copying: a report must have every run"):
         main(["selective_copying", "--scale", "smoke", *folders])
     assert (tmp_path / "selective_copying.csv").read_bytes() == before
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["selective_copying", "resets", "--scale", "smoke", "--report", *folders])
+    # Before the others, which can take hours.
+    assert capsys.readouterr().err.count("selective_copying: a report must have every run") == 1
     for seeds, waiting in (("0", 0), ("7", 3), ("1,7,8", 6)):
         main(["selective_copying", "--seeds", seeds, "--list", *folders])
         assert f"18 finished, {waiting} to run" in capsys.readouterr().out

@@ -5,6 +5,7 @@ import scipy.stats
 from experiments.harness.intervals import (
     RESAMPLES,
     Interval,
+    contrast,
     deviation,
     in_short,
     interval,
@@ -76,6 +77,15 @@ def test_intervals_in_short_are_their_ends():
     assert in_short([None, *several], "nats") == "-0.250 to +0.500 nats"
     assert in_short(several[:1], "nats") == "+0.500 nats"
     assert in_short([None], "nats") == ""
+
+
+def test_a_difference_of_differences_has_the_variance_of_all_its_means():
+    groups = [np.array(base) + [-0.1, 0.0, 0.1] for base in (3.0, 1.0, 2.0, 1.5)]
+    spread = deviation(groups)
+    found = contrast(zip((1, -1, -1, 1), groups, strict=True), spread)
+    half = scipy.stats.t.ppf(0.975, 8) * 0.1 * (4 / 3) ** 0.5
+    np.testing.assert_allclose(found, [1.5, 1.5 - half, 1.5 + half])
+    assert contrast([(1, groups[0]), (-1, [])], spread) is None
 
 
 def test_a_ratio_is_a_difference_of_logarithms():
