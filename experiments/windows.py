@@ -15,7 +15,7 @@ from experiments.harness.claims import NOT_GIVEN, NOT_TESTABLE, Claim, Verdict, 
 from experiments.harness.intervals import Interval, contrast, deviation, in_short, interval, is_above, of_seeds
 from experiments.harness.plots import Figure, panels
 from experiments.harness.run import Run
-from experiments.harness.search import kept_rates, kept_trials, planned
+from experiments.harness.search import is_kept_in_its_setting, kept_trials, planned
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import TO_ZERO, Test, falling_rate_with_decay
 from experiments.harness.window_nats import gain_of_far_bytes, nats_of_windows
@@ -41,8 +41,8 @@ DIFFERS = (
     "1, weight decay 0.1) with a cosine of the rate to zero."
 )
 RATES = (
-    "Learning rates: each family keeps the rate with the least loss of validation at the first length, Griffin and "
-    "local MQA with the window of the claims, with the first seed; every run is above."
+    "Learning rates: at each length each family keeps the rate with the least loss of validation, Griffin and local "
+    "MQA with the window of the claims, with the first seed; every run is above."
 )
 GRIFFIN, LOCAL, GLOBAL = "Griffin", "local MQA", "global MQA"
 WITH_RING = f"{GRIFFIN}{RING}"
@@ -68,7 +68,7 @@ class Size:
     """What a scale consists of."""
 
     config: GriffinConfig
-    #: Bytes of a row and windows of attention. The first is that of the search, and its window that of the claims.
+    #: Bytes of a row and windows of attention. The first of a length is that of its search, with the claims' window.
     rungs: tuple[tuple[int, int], ...]
     steps: int
     #: In the rows of a batch together.
@@ -108,8 +108,7 @@ SIZES = {
             rotary_fraction=1.0,
             decay_initializer="paper",
         ),
-        # After the search the longest rows, whose runs take the longest, so that processes end together.
-        rungs=((256, 128), (1024, 128), (1024, 512), (512, 128), (256, 64)),
+        rungs=((1024, 128), (1024, 512), (512, 128), (256, 128), (256, 64)),
         steps=1000,
         bytes_per_step=2048,
         learning_rates=(4e-3, 8e-3, 16e-3),
@@ -139,7 +138,7 @@ SIZES = {
 
 
 def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
-    """The search for a learning rate at the first length, then every window at each length."""
+    """At each length the search for a learning rate, then every window."""
     size = SIZES[scale]
     judged = size.rungs[0][1]
 
@@ -170,7 +169,11 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
             schedule=TO_ZERO,
         )
 
-    return planned(run, size.rungs, size.learning_rates, seeds, table, size.families)
+    runs = []
+    for length in dict.fromkeys(length for length, _ in size.rungs):
+        rungs = [rung for rung in size.rungs if rung[0] == length]
+        runs += planned(run, rungs, size.learning_rates, seeds, table, size.families)
+    return runs
 
 
 def name(length: int, window: int) -> str:
@@ -189,6 +192,7 @@ def make_model(run: Run) -> LanguageModel:
     return Griffin(run.config)
 
 
+is_kept = is_kept_in_its_setting
 make_batch = window_batch
 optimizer = falling_rate_with_decay
 
@@ -209,16 +213,21 @@ def lengths(table: Table) -> list[int]:
 
 
 def judged_window(table: Table) -> int:
-    """The window of Griffin: that of the search."""
+    """The window of Griffin: that of the searches."""
     return shape(table.settings()[0])[1]
+
+
+def runs_of(table: Table, family: str, setting: str) -> list[Trial]:
+    """A family's runs in a setting at the rate that it keeps there."""
+    own = table.part(setting)
+    return kept_trials(own, family, setting) if own.trials(family) else []
 
 
 def by_seed(table: Table, metric: str = "nats") -> dict[tuple[str, int, int], list[float]]:
     """A measure of every seed that has it, by family, length and window."""
-    families, settings = kept_rates(table), table.settings()
     found = {
-        (family, *shape(setting)): [table.value(trial, metric) for trial in kept_trials(table, family, setting)]
-        for family, setting in itertools.product(families, settings)
+        (family, *shape(setting)): [table.value(trial, metric) for trial in runs_of(table, family, setting)]
+        for family, setting in itertools.product(STYLES, table.settings())
     }
     tested = {model: [value for value in values if not math.isnan(value)] for model, values in found.items()}
     return {model: values for model, values in tested.items() if values}
@@ -297,8 +306,7 @@ def gains_of_far_bytes(table: Table) -> dict[int, list[Interval]]:
     """What global attention gains from the far half of a row, by length: each seed, by its windows."""
     found: dict[int, list[Interval]] = {}
     for length in lengths(table):
-        trials = kept_trials(table, GLOBAL, name(length, length)) if table.trials(GLOBAL) else []
-        tested = [groups(table, trial, GAIN) for trial in trials]
+        tested = [groups(table, trial, GAIN) for trial in runs_of(table, GLOBAL, name(length, length))]
         found[length] = [interval(values) for values in tested if len(values)]
     return {length: each for length, each in found.items() if each}
 

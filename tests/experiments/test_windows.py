@@ -61,5 +61,5 @@ def test_each_model_is_trained_once():
         *((GLOBAL, length, length) for length in (256, 512, 1024)),
         *((LOCAL, *each) for each in ((256, 64), (256, 128), (512, 128), (1024, 128), (1024, 512))),
     ]
-    # Two rates beside the kept one, of each family, with one seed.
-    assert len(found.trials()) == 3 * len(shapes) + 4 * 2
+    # Two rates beside the kept one, of each family at each length, with one seed.
+    assert len(found.trials()) == 3 * len(shapes) + 4 * 3 * 2
