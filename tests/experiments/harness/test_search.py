@@ -116,7 +116,7 @@ def test_only_kept_rates_and_seeds_of_every_family_are_compared():
 #: Experiments whose searches have two or three rates and end there.
 CLOSED = (
     *("phonebook", "gates", "long_context", "novels", "scaling_law"),
-    *("associative_recall", "english", "forecasting", "list_operations", "pixels", "resets"),
+    *("english", "forecasting", "list_operations", "pixels", "resets"),
 )
 
 
