@@ -5,21 +5,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments import long_context
-from experiments.data.long_text import missing, token_batch
+from experiments.data.long_text import missing, window_batch
 from experiments.data.novels import NOVELS, PACKAGE
+from experiments.harness import earlier
 from experiments.harness.claims import NOT_GIVEN
 from experiments.harness.run import Run
 from experiments.harness.table import Table
 from experiments.harness.training import Test
-from experiments.long_context import PAPER, RATES, columns, differs, draw, finding, is_kept, optimizer
+from experiments.long_context import PAPER, columns, differs, draw, finding, optimizer
 from keras_griffin.models import LanguageModel
 from keras_griffin.tasks import TaskBatch
 
-__all__ = ["PAPER", "RATES", "columns", "draw", "finding", "is_kept", "optimizer"]
+__all__ = ["PAPER", "columns", "draw", "finding", "optimizer"]
 
 TITLE = "Novels"
 FIGURE = "Figure 5"
 DIFFERS = differs("five novels by Jane Austen (3.6 MB, Debian's `r-cran-janeaustenr`), while *Persuasion* is held out")
+RATES, is_kept = earlier.RATES, earlier.is_kept
 #: What can be read off its curves, claim by claim.
 NUMBERS = (
     "Hawk and Griffin to at least 4 times 2,048 tokens",
@@ -54,7 +56,7 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
 
 def make_batch(run: Run, rows: int, seed: int) -> TaskBatch:
     """Windows of the five novels, or for the seeds of validation of the sixth."""
-    return token_batch(run, rows, seed, novels(run.scale))
+    return window_batch(run, rows, seed, novels(run.scale))
 
 
 def test(run: Run, model: LanguageModel) -> Iterator[Test]:
