@@ -203,7 +203,6 @@ def accuracies(table: Table) -> dict[int, dict[str, list[float]]]:
         by_family = {
             family: [table.value(trial, "test_accuracy") for trial in kept_trials(own, family, setting)]
             for family in FAMILY_STYLES
-            if own.trials(family)
         }
         found[width_of(setting)] = {family: values for family, values in by_family.items() if values}
     return found
@@ -298,7 +297,7 @@ def draw(table: Table) -> Figure:
     for each, setting in zip(axes, sorted(table.settings(), key=width_of, reverse=True), strict=True):
         own = table.part(setting)
         for family, style in FAMILY_STYLES.items():
-            for trial in kept_trials(own, family, setting) if own.trials(family) else ():
+            for trial in kept_trials(own, family, setting):
                 learning_curve(each, style, *table.curve(trial, "token_accuracy"))
         each.set(title=f"width {width_of(setting)}", xlabel="steps")
     axes[0].set_ylabel("right answers, %")

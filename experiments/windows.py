@@ -219,8 +219,7 @@ def judged_window(table: Table) -> int:
 
 def runs_of(table: Table, family: str, setting: str) -> list[Trial]:
     """A family's runs in a setting at the rate that it keeps there."""
-    own = table.part(setting)
-    return kept_trials(own, family, setting) if own.trials(family) else []
+    return kept_trials(table.part(setting), family, setting)
 
 
 def by_seed(table: Table, metric: str = "nats") -> dict[tuple[str, int, int], list[float]]:
