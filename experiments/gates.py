@@ -1,28 +1,39 @@
 """What each part of the RG-LRU is for: Hawk with its gates, update or decays changed. Section 2.4, appendix A."""
 
+import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import mean
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 
+from experiments.data.last_mark import last_mark
 from experiments.data.long_text import text_name, window_batch
-from experiments.harness.by_group import difference, grouped, groups
 from experiments.harness.claims import NOT_GIVEN, Claim, Verdict, verdict
-from experiments.harness.earlier import is_kept_in_its_setting, planned, trials_by_seed
-from experiments.harness.intervals import Interval, in_short, is_below, is_within
-from experiments.harness.plots import Figure, dot, panels
+from experiments.harness.intervals import Interval, deviation, in_short, is_above, is_below, of_seeds, ratio, times
+from experiments.harness.plots import Figure, panels
 from experiments.harness.run import Run
-from experiments.harness.search import LEVEL
+from experiments.harness.search import is_kept_in_its_setting, kept_trials, planned
 from experiments.harness.table import Table, Trial
-from experiments.harness.training import TESTING, Test, batches, constant_rate, cosine_rate, nats_of_rows, score
+from experiments.harness.training import (
+    TESTING,
+    TO_ZERO,
+    Test,
+    batches,
+    falling_rate,
+    falling_rate_with_decay,
+    nats_of_rows,
+    score,
+)
 from experiments.harness.words import count, percent, ranking
-from experiments.models.families import SYNTHETIC, TINY, Style
+from experiments.models.families import TINY, Style
 from experiments.models.gated_unit import UNIT, register
 from keras_griffin.inspection.plots import FAMILY_COLOURS
 from keras_griffin.models import GriffinConfig, Hawk, LanguageModel
-from keras_griffin.tasks import TaskBatch, selective_copying
+from keras_griffin.tasks import TaskBatch
 from keras_griffin.training import AdamW
 
 TITLE = "Gates, updates and decays"
@@ -33,32 +44,33 @@ PAPER = (
     "c to 8 and draws a^c uniformly, where the released code draws a."
 )
 DIFFERS = (
-    "Hawk with one thing changed in every block, on selective copying and on bytes of the source of Python's standard "
-    "library. Without a gate, its kernel is 0 and its bias 20 and neither is trained, so that it is 1. The updates of "
-    "a GRU and of Mamba have one gate and the plain input, as in equation 7, and first decays uniform from 0.9 to "
-    "0.999; Mamba's a is learnt, from 1 on. Two learning rates are searched on each task for each variant. To fit into "
-    "75 minutes of two cores, 3 tokens are copied from 24, which is easier than in the experiment with all families, "
-    "and text has rows of 128 bytes and 500 steps, both with two seeds. Two variants also read rows of 512 bytes for "
-    "2,000 steps, with one seed. Copying: Adam (beta_2 0.99, gradients clipped to norm 1, no weight decay), 100 steps "
-    "of warm-up, then a constant rate. Text: the same with weight decay 0.1 and a cosine of the rate. Differences in "
-    "nats have 95 % intervals from a bootstrap over held-out windows, the same for all variants."
+    "Hawk with one thing changed in every block, on two tasks in rows of 256. In the last mark, a sixteenth of random "
+    "tokens are marks, and every step asks which token followed the latest one: all other tokens are to be ignored, "
+    "and each mark makes the one before obsolete. Text is bytes of the source of Python's standard library. Both have "
+    "1,000 steps of 2,048 tokens. Without a gate, its kernel is 0 and its bias 20 and neither is trained, so that it "
+    "is 1. The updates of a GRU and of Mamba have one gate and the plain input, as in equation 7; Mamba's a is learnt,"
+    " from 1 on. All but the ring begin with equal forgetting: where the RG-LRU's gate is a half at first, so that it "
+    "keeps a^(c/2), those without a recurrence gate and the other updates keep the root of what the paper draws, "
+    "whatever c is. Adam (beta_2 0.99, gradients clipped to norm 1, on text weight decay 0.1) with a cosine of the "
+    "rate to zero. Differences have 95 % intervals from the spread of three seeds, pooled over the variants of a task; "
+    "ratios of areas from that of the variants that keep the RG-LRU's update."
 )
 RATES = (
-    "Learning rates: on each task each variant keeps the rate with the fewest steps to 95 % of the tokens, then the "
-    "one with the least loss, in the runs of the first seed; every run is above."
+    "Learning rates: on each task each variant keeps the rate with the least loss of validation in the runs of the "
+    "first seed; every run is above."
 )
-#: The settings of runs on text; that of one on copying names its rung.
-TEXT, LONGER = "text", "text, longer"
+#: The settings.
+MARK, TEXT = "last mark", "text"
 #: A gate is 1 in float32 from here on.
 OPEN = 20.0
-#: Accuracies over the validation's tokens: at which copying is solved, and below which it has failed.
-SOLVED, FAILED = 0.99, 0.8
-#: A difference in nats, and a ratio of steps, that do not count.
-TOLERANCE, HARDLY = 0.01, 1.5
-#: The tokens at which the recurrence gate is measured.
-KINDS = ("data", "noise")
+#: A difference in nats that does not count, and a share of right answers that does.
+TOLERANCE, POINT = 0.01, 0.01
+#: What a gate of 1 keeps at first is what a gate of a half keeps of the paper's range.
+HALF_OPEN = (0.9**0.5, 0.999**0.5)
+#: The tokens at which the recurrence gate is measured: marks and those behind them, and all others.
+KINDS = ("marked", "other")
 BINS = 10
-GATE_LINES = {"data": "-", "noise": ":"}
+GATE_LINES = {"marked": "-", "other": ":"}
 
 
 # Variants
@@ -74,39 +86,31 @@ class Variant:
     open_gates: tuple[str, ...] = ()
     #: `mixer_options` of the blocks.
     options: Mapping[str, Any] = field(default_factory=dict)
-
-
-def _decays(rule: str, exponent: float) -> dict[str, Any]:
-    return {"decay_initializer": rule, "unit_options": {"exponent": exponent}}
+    settings: tuple[str, ...] = (MARK, TEXT)
 
 
 def _update(name: str) -> dict[str, Any]:
-    return {"unit": UNIT, "unit_options": {"update": name}}
+    return {"unit": UNIT, "unit_options": {"update": name, "decay_range": HALF_OPEN}}
 
 
-FULL = "full"
-#: With these exponents c.
-EXPONENTS = (1, 4, 8, 16)
-#: The variants with each exponent, by the rule of their first decays.
-OF_EXPONENTS = {
-    "paper": {c: FULL if c == 8 else f"c = {c}" for c in EXPONENTS},
-    "ring": {c: f"ring, c = {c}" for c in EXPONENTS},
-}
+FULL, RING = "full", "ring"
+OTHER_UPDATE = "other update"
 VARIANTS = {
     FULL: Variant("RG-LRU"),
     "no input gate": Variant("a gate is 1", ("input_gate",)),
-    "no recurrence gate": Variant("a gate is 1", ("recurrence_gate",)),
-    "no gates": Variant("a gate is 1", ("input_gate", "recurrence_gate")),
-    "GRU": Variant("other update", options=_update("gru")),
-    "Mamba": Variant("other update", options=_update("mamba")),
-    **{name: Variant("other c", options=_decays("paper", c)) for c, name in OF_EXPONENTS["paper"].items() if c != 8},
-    **{name: Variant("ring decays", options=_decays("ring", c)) for c, name in OF_EXPONENTS["ring"].items()},
+    "no recurrence gate": Variant("a gate is 1", ("recurrence_gate",), {"decay_range": HALF_OPEN}),
+    "no gates": Variant("a gate is 1", ("input_gate", "recurrence_gate"), {"decay_range": HALF_OPEN}),
+    "GRU": Variant(OTHER_UPDATE, options=_update("gru")),
+    "Mamba": Variant(OTHER_UPDATE, options=_update("mamba")),
+    # The paper's rule draws a^c, so each c begins with the same forgetting.
+    **{f"c = {c}": Variant("other c", (), {"unit_options": {"exponent": c}}, (TEXT,)) for c in (4, 16)},
+    RING: Variant("ring decays", options={"decay_initializer": "ring"}),
 }
 #: In plots.
 STYLES: dict[str, Style] = {
     "RG-LRU": (FAMILY_COLOURS["RGLRU"], "o"),
     "a gate is 1": ("gray", "s"),
-    "other update": (FAMILY_COLOURS["GRU"], "^"),
+    OTHER_UPDATE: (FAMILY_COLOURS["GRU"], "^"),
     "other c": (FAMILY_COLOURS["CGLRU"], "D"),
     "ring decays": (FAMILY_COLOURS["RGLRU, ring"], "v"),
 }
@@ -121,19 +125,13 @@ class Task:
 
     setting: str
     config: GriffinConfig
-    #: Of a row, in copying without the markers.
+    #: Of a row.
     length: int
     steps: int
     batch_size: int
     validate_every: int
     validation_rows: int
     test_rows: int
-    #: To copy; 0 on text.
-    num_tokens: int = 0
-    #: To train; if empty, those of the size.
-    variants: tuple[str, ...] = ()
-    #: At most so many are trained; None for all.
-    most_seeds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -142,31 +140,26 @@ class Size:
 
     tasks: tuple[Task, ...]
     learning_rates: tuple[float, ...]
-    seeds: tuple[int, ...] = (0, 1)
+    seeds: tuple[int, ...] = (0, 1, 2)
     variants: tuple[str, ...] = tuple(VARIANTS)
     #: Rows at whose tokens the recurrence gate is measured.
-    gate_rows: int = 32
+    gate_rows: int = 4
 
 
-#: Of models that read text.
-OF_TEXT = GriffinConfig(
-    vocabulary_size=256, width=64, num_layers=6, num_heads=2, recurrence_width=80, decay_initializer="paper"
-)
+def _hawk(vocabulary_size: int, num_layers: int, width: int = 64, num_heads: int = 2) -> GriffinConfig:
+    return GriffinConfig(
+        vocabulary_size=vocabulary_size,
+        width=width,
+        num_layers=num_layers,
+        num_heads=num_heads,
+        recurrence_width=5 * width // 4,
+        decay_initializer="paper",
+    )
+
+
 SIZES = {
     "smoke": Size(
-        tasks=(
-            Task(
-                "2 in 6",
-                TINY.replace(num_layers=1),
-                length=6,
-                steps=4,
-                batch_size=4,
-                validate_every=2,
-                validation_rows=8,
-                test_rows=8,
-                num_tokens=2,
-            ),
-        ),
+        tasks=(Task(MARK, TINY.replace(num_layers=1), 16, 4, 4, 2, 8, 8),),
         learning_rates=(1e-2,),
         seeds=(0,),
         # One model, since compiling takes most of the time.
@@ -175,75 +168,18 @@ SIZES = {
     ),
     "small": Size(
         tasks=(
-            Task(
-                "3 in 24",
-                SYNTHETIC,
-                length=24,
-                steps=1500,
-                batch_size=32,
-                validate_every=100,
-                validation_rows=512,
-                test_rows=1024,
-                num_tokens=3,
-            ),
-            Task(
-                TEXT,
-                OF_TEXT,
-                length=128,
-                steps=500,
-                batch_size=16,
-                validate_every=250,
-                validation_rows=256,
-                test_rows=1024,
-            ),
-            Task(
-                LONGER,
-                OF_TEXT,
-                length=512,
-                steps=2000,
-                batch_size=4,
-                validate_every=500,
-                validation_rows=64,
-                test_rows=256,
-                variants=(FULL, "ring, c = 8"),
-                most_seeds=1,
-            ),
+            Task(MARK, _hawk(16, 4), 256, 1000, 8, 50, 128, 512),
+            Task(TEXT, _hawk(256, 6), 256, 1000, 8, 250, 256, 512),
         ),
-        learning_rates=(2e-3, 4e-3),
+        learning_rates=(4e-3, 8e-3, 16e-3),
     ),
-    # The paper's rows and steps of copying, and its model of 1.3 billion parameters on text, for accelerators.
+    # The paper's model of 1.3 billion parameters and its rows, for accelerators.
     "paper": Size(
         tasks=(
-            Task(
-                "16 in 1,008",
-                SYNTHETIC,
-                length=1008,
-                steps=100_000,
-                batch_size=32,
-                validate_every=1000,
-                validation_rows=512,
-                test_rows=1024,
-                num_tokens=16,
-            ),
-            Task(
-                TEXT,
-                GriffinConfig(
-                    vocabulary_size=256,
-                    width=2048,
-                    num_layers=24,
-                    num_heads=16,
-                    recurrence_width=2560,
-                    decay_initializer="paper",
-                ),
-                length=2048,
-                steps=50_000,
-                batch_size=256,
-                validate_every=1000,
-                validation_rows=256,
-                test_rows=1024,
-            ),
+            Task(MARK, _hawk(16, 4), 2048, 100_000, 32, 1000, 128, 512),
+            Task(TEXT, _hawk(256, 24, 2048, 16), 2048, 50_000, 256, 1000, 256, 1024),
         ),
-        learning_rates=(2e-4, 1e-3),
+        learning_rates=(1e-4, 2e-4, 1e-3),
     ),
 }
 
@@ -259,17 +195,17 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
         variant = VARIANTS[name]
         data = {
             "length": task.length,
-            "num_tokens": task.num_tokens,
             "open_gates": list(variant.open_gates),
             "options": dict(variant.options),
             "test_rows": task.test_rows,
         }
+        own = {MARK: {"gate_rows": size.gate_rows}, TEXT: {"text": text_name()}}[task.setting]
         return Run(
             experiment="gates",
             scale=scale,
             family=name,
             config=task.config,
-            data={**data, "gate_rows": size.gate_rows} if task.num_tokens else {**data, "text": text_name()},
+            data={**data, **own},
             setting=task.setting,
             batch_size=task.batch_size,
             steps=task.steps,
@@ -277,14 +213,15 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
             seed=seed,
             validate_every=task.validate_every,
             validation_rows=task.validation_rows,
-            # A text is never solved.
-            solved=0.995 if task.num_tokens else 2.0,
+            # All steps are done, whatever has been learnt.
+            solved=2.0,
+            schedule=TO_ZERO,
         )
 
     runs = []
     for task in size.tasks:
-        variants = [name for name in size.variants if name in (task.variants or size.variants)]
-        runs += planned(run, [task], size.learning_rates, seeds[: task.most_seeds], table.part(task.setting), variants)
+        variants = [name for name in size.variants if task.setting in VARIANTS[name].settings]
+        runs += planned(run, [task], size.learning_rates, seeds, table.part(task.setting), variants)
     return runs
 
 
@@ -310,35 +247,35 @@ def make_model(run: Run) -> LanguageModel:
 
 def optimizer(run: Run, model: LanguageModel) -> AdamW:
     """That of the synthetic tasks, or of texts."""
-    return (constant_rate if run.data["num_tokens"] else cosine_rate)(run, model)
+    return (falling_rate if run.setting == MARK else falling_rate_with_decay)(run, model)
 
 
 def make_batch(run: Run, rows: int, seed: int) -> TaskBatch:
-    """Rows of copying, or windows of the text."""
-    if run.data["num_tokens"]:
-        return selective_copying(rows, run.data["length"], run.data["num_tokens"], seed=seed)
-    return window_batch(run, rows, seed)
+    """Rows of the task, or windows of the text."""
+    if run.setting == TEXT:
+        return window_batch(run, rows, seed)
+    return last_mark(rows, run.data["length"], vocabulary_size=run.config.vocabulary_size, seed=seed)
 
 
 def test(run: Run, model: LanguageModel) -> Iterator[Test]:
     """The accuracy on new rows and the recurrence gate there, or the nats of held-out windows."""
     tested = batches(run, make_batch, run.data["test_rows"], TESTING)
-    if run.data["num_tokens"]:
-        yield run.setting, "test_token_accuracy", score(model, tested).token_accuracy
-        yield from gates_at_tokens(model, make_batch(run, run.data["gate_rows"], TESTING))
+    if run.setting == TEXT:
+        yield run.setting, "nats", float(nats_of_rows(model, tested).mean())
     else:
-        yield from grouped(run.setting, "nats", nats_of_rows(model, tested))
+        yield run.setting, "accuracy", score(model, tested).token_accuracy
+        yield from gates_at_tokens(model, make_batch(run, run.data["gate_rows"], TESTING))
 
 
 def gates_at_tokens(model: LanguageModel, batch: TaskBatch) -> Iterator[Test]:
-    """The recurrence gate r at data and at noise tokens of copying: its mean over all channels, and its histogram."""
+    """The recurrence gate r at marks with their tokens, and at others: its mean over channels, and its histogram."""
     values = recurrence_gates(model, batch.token_ids)
-    marker = model.config.vocabulary_size - 1
-    noise = batch.token_ids == 0
-    for kind, places in (("data", ~noise & (batch.token_ids != marker)), ("noise", noise)):
+    is_mark = batch.token_ids == model.config.vocabulary_size - 1
+    marked = is_mark | np.pad(is_mark, ((0, 0), (1, 0)))[:, :-1]
+    for kind, places in zip(KINDS, (marked, ~marked), strict=True):
         found = values[places]
         yield at(kind), "recurrence_gate", float(found.mean())
-        shares = np.histogram(found, BINS, (0, 1))[0] / found.size
+        shares = np.histogram(found, BINS, (0, 1))[0] / max(1, found.size)
         for place, share in enumerate(shares):
             yield at(kind), f"recurrence_gate_bin_{place}", float(share)
 
@@ -357,178 +294,119 @@ def recurrence_gates(model: LanguageModel, token_ids: np.ndarray) -> np.ndarray:
 # Claims
 
 
-def copying_runs(table: Table, *variants: str) -> list[dict[str, Trial]]:
-    """The runs on copying at the rates that were kept, seed by seed, of the seeds that all these variants have."""
-    setting = next((setting for setting in table.settings() if setting not in (TEXT, LONGER)), "")
-    return runs_in(table, setting, *variants)
+def trials_of(table: Table, name: str, setting: str) -> list[Trial]:
+    """A variant's runs on a task at the rate that it keeps there."""
+    own = table.part(setting)
+    return kept_trials(own, name, setting) if own.trials(name) else []
 
 
-def text_runs(table: Table, *variants: str) -> list[dict[str, Trial]]:
-    """The same on text."""
-    return runs_in(table, TEXT, *variants)
+def by_variant(table: Table, setting: str, metric: str) -> dict[str, list[float]]:
+    """A measure of every seed that has it, by variant."""
+    found = {name: [table.value(trial, metric) for trial in trials_of(table, name, setting)] for name in VARIANTS}
+    tested = {name: [value for value in values if not math.isnan(value)] for name, values in found.items()}
+    return {name: values for name, values in tested.items() if values}
 
 
-def runs_in(table: Table, setting: str, *variants: str) -> list[dict[str, Trial]]:
-    """The same in a setting."""
-    return list(trials_by_seed(table.part(setting), setting, variants).values())
+def full_less(table: Table, setting: str, metric: str) -> dict[str, Interval | None]:
+    """By how much the full unit's measure is above each variant's."""
+    found = by_variant(table, setting, metric)
+    spread = deviation(found.values())
+    return {name: of_seeds(found.get(FULL, ()), values, spread) for name, values in found.items() if name != FULL}
 
 
-def nats_above(table: Table, one: Trial, other: Trial) -> Interval | None:
-    """By how many nats of text one run is above another; None if not both were tested."""
-    return difference(groups(table, one, "nats"), groups(table, other, "nats"))
+def slowness(table: Table) -> dict[str, Interval | None]:
+    """The area above the learning curve of the last mark without a gate or on the ring, in those of the full unit's.
+
+    Other updates are left out, since their seeds differ by more.
+    """
+    logs = {
+        name: [math.log(table.area_above(trial, "token_accuracy")) for trial in trials]
+        for name, variant in VARIANTS.items()
+        if variant.group != OTHER_UPDATE and (trials := trials_of(table, name, MARK))
+    }
+    spread = deviation(logs.values())
+    return {name: ratio(own, logs.get(FULL, ()), spread) for name, own in logs.items() if name != FULL}
 
 
-def steps(table: Table, trial: Trial) -> float:
-    """The steps to 95 % of the tokens; infinite if they were not enough."""
-    return table.steps_to(trial, "token_accuracy", LEVEL)
-
-
-def at_least(table: Table, trial: Trial) -> int:
-    """The steps to 95 % of the tokens, or all steps of a run that has not got there."""
-    found = steps(table, trial)
-    return int(found) if math.isfinite(found) else table.curve(trial, "token_accuracy")[0][-1]
-
-
-def without_recurrence_gate_it_fails(table: Table) -> Verdict:
-    """Without a recurrence gate below 80 %; decided by the seeds with which the full unit reaches 99 %."""
-    outcomes, told = [], []
-    for runs in copying_runs(table, FULL, "no recurrence gate"):
-        full, without = (max(table.curve(trial, "token_accuracy")[1]) for trial in runs.values())
-        outcomes.append(without < FAILED if full >= SOLVED else None)
-        told.append(f"{percent(without)} for {percent(full)}")
-    words = f"best accuracy without it for that of the full unit in %, by seed: {_listed(told)}"
-    return verdict(outcomes, words, f"{_listed(told)} %")
-
-
-def without_input_gate_it_is_slower(table: Table) -> Verdict:
-    """Without an input gate more steps; equal ones decide nothing."""
-    outcomes, told = [], []
-    for runs in copying_runs(table, FULL, "no input gate"):
-        full, without = (steps(table, trial) for trial in runs.values())
-        decides = math.isfinite(full) and full != without
-        outcomes.append(without > full if decides else None)
-        told.append(_steps_for(table, runs["no input gate"], runs[FULL]))
-    words = f"steps to 95 % without it for those of the full unit, by seed: {_listed(told)}"
-    return verdict(outcomes, words, f"{_listed(told)} steps")
+def it_helps(table: Table, without: str) -> Verdict:
+    """On the last mark the variant without a gate certainly learns more slowly, and answers less by a point."""
+    slower, less = slowness(table), full_less(table, MARK, "accuracy")
+    words = (
+        f"area above the curve, of the full unit's: {_listed(slower, times)}; points of right answers, the full unit "
+        f"less each variant: {_listed(less, in_points)}"
+    )
+    outcomes = [is_above(slower.get(without), 1.0), is_above(less.get(without), POINT)]
+    own = slower.get(without)
+    return verdict(outcomes, words, f"{own.mean:.2f} of the full unit's area above the curve" if own else "")
 
 
 def the_full_unit_is_best_on_text(table: Table) -> Verdict:
-    """At most the tolerance worse than each variant."""
-    outcomes, told, all_found = [], [], []
-    for name in VARIANTS:
-        found = [nats_above(table, runs[FULL], runs[name]) for runs in text_runs(table, FULL, name) if name != FULL]
-        outcomes += [is_below(each, TOLERANCE) for each in found]
-        all_found += found
-        told += [f"{name} {', '.join(str(each or 'not tested') for each in found)}"] if found else []
-    words = f"nats of the full unit less those of a variant, by seed: {_listed(told)}"
-    return verdict(outcomes, words, in_short(all_found, "nats, full less a variant"))
+    """On text at most the tolerance worse than each variant with its first decays."""
+    found = {name: each for name, each in full_less(table, TEXT, "nats").items() if name != RING}
+    words = f"nats of the full unit less those of a variant: {_listed(found)}"
+    outcomes = [is_below(each, TOLERANCE) for each in found.values()]
+    return verdict(outcomes, words, in_short(found.values(), "nats, full less a variant"))
 
 
-def the_exponent_matters_for_ring_decays_alone(table: Table) -> Verdict:
-    """Every c is like c = 8 under the paper's decays; under those of the ring at least one is not."""
-    outcomes, told = [], []
-    for like, words in every_exponent(table, "paper"):
-        outcomes.append(like)
-        told.append(words)
-    for like, words in every_exponent(table, "ring"):
-        outcomes.append(None if like is None else not like)
-        told.append(words)
-    return verdict(outcomes, f"nats, or steps to 95 %, of each c less or for those of c = 8: {_listed(told)}")
-
-
-def the_first_decays_do_not_matter_later(table: Table) -> Verdict:
-    """After the longer training at most the tolerance worse than with the decays of the ring."""
-    ring = OF_EXPONENTS["ring"][8]
-    found = [nats_above(table, runs[FULL], runs[ring]) for runs in runs_in(table, LONGER, FULL, ring)]
-    told = [str(each or "not tested") for each in found]
-    words = f"nats of the full unit less those of the ring: {_listed(told)}"
-    return verdict((is_below(each, TOLERANCE) for each in found), words, in_short(found, "nats, full less ring"))
-
-
-def every_exponent(table: Table, rule: str) -> Iterator[tuple[bool | None, str]]:
-    """Whether each c is like c = 8, on text and then on copying, seed by seed, and in words.
-
-    On text it is if it is within the tolerance, on copying if neither takes 1.5 times the steps of the other.
-    """
-    names = OF_EXPONENTS[rule]
-    others = [name for c, name in names.items() if c != 8]
-    for runs in text_runs(table, *names.values()):
-        found = {name: nats_above(table, runs[name], runs[names[8]]) for name in others}
-        likes = [is_within(each, TOLERANCE) for each in found.values()]
-        told = ", ".join(f"{name} {each or 'not tested'}" for name, each in found.items())
-        yield every(likes), f"{rule}, text: {told}"
-    for runs in copying_runs(table, *names.values()):
-        likes = [takes_similar_steps(table, runs[name], runs[names[8]]) for name in others]
-        told = ", ".join(f"{name} {_steps_for(table, runs[name], runs[names[8]])}" for name in others)
-        yield every(likes), f"{rule}, copying: {told}"
-
-
-def takes_similar_steps(table: Table, one: Trial, other: Trial) -> bool | None:
-    """Whether neither takes 1.5 times the steps of the other; None where the steps were too few to tell."""
-    few, many = sorted((one, other), key=lambda trial: steps(table, trial))
-    if steps(table, few) == math.inf:
-        return None
-    ratio = at_least(table, many) / steps(table, few)
-    return False if ratio > HARDLY else True if steps(table, many) < math.inf else None
-
-
-def every(outcomes: Iterable[bool | None]) -> bool | None:
-    """Whether all hold; None where none fails and some are not decided."""
-    outcomes = list(outcomes)
-    return False if False in outcomes else None if None in outcomes else True
-
-
-def _steps_for(table, one, other):
-    """The steps of a run for those of another, in words."""
-    return " for ".join(
-        f"{'' if math.isfinite(steps(table, trial)) else 'more than '}{count(at_least(table, trial))}"
-        for trial in (one, other)
+def the_first_decays_are_as_good(table: Table) -> Verdict:
+    """On text at most the tolerance worse than with the decays of the ring; the last mark is told."""
+    found = full_less(table, TEXT, "nats").get(RING)
+    other = full_less(table, MARK, "accuracy").get(RING)
+    words = (
+        f"nats of the full unit less those of the ring: {found or 'not tested'}; points of right answers on the last "
+        f"mark: {in_points(other)}"
     )
+    return verdict([is_below(found, TOLERANCE)], words, in_short([found], "nats, full less ring"))
 
 
-def _listed(told):
-    return "; ".join(told) or "no run has finished"
+def in_points(found: Interval | None) -> str:
+    """A difference of shares in words, in per cent."""
+    return str(Interval(*(100 * each for each in found))) if found else "not compared"
 
 
+def _listed(found, words=lambda each: str(each or "not compared")):
+    return "; ".join(f"{name} {words(each)}" for name, each in found.items()) or "no run has finished"
+
+
+LAST_MARK_WITHOUT = (
+    "without it a greater area above the learning curve of the last mark, and more than a point fewer right answers"
+)
 CLAIMS = (
     Claim(
         "The recurrence gate reduces the influence of uninformative inputs",
-        "without it less than 80 % of the tokens of selective copying, where the full unit reaches 99 %",
-        without_recurrence_gate_it_fails,
+        LAST_MARK_WITHOUT,
+        functools.partial(it_helps, without="no recurrence gate"),
         "section 2.4",
         NOT_GIVEN,
-        why="rows of 27 hold nothing to forget",
+        "the input gate ignores too",
+        before="not reproduced on rows of 27, in which nothing need be forgotten",
     ),
     Claim(
         "An input gate filters the input",
-        "without it more steps to 95 % of the tokens of selective copying",
-        without_input_gate_it_is_slower,
+        LAST_MARK_WITHOUT,
+        functools.partial(it_helps, without="no input gate"),
         "section 2.4",
         NOT_GIVEN,
-        why="two seeds disagree",
+        "the recurrence gate ignores too",
+        before="partly, by steps to 95 % of two seeds",
     ),
     Claim(
         "The unit has both gates, its own update and c = 8 (the paper compares no others)",
-        "on text at most 0.01 nats worse than each variant",
+        "on text at most 0.01 nats worse than each variant with its first decays",
         the_full_unit_is_best_on_text,
         "section 2.4",
         "c = 8; no other is compared",
-        why="500 steps favour fast forgetting",
-    ),
-    Claim(
-        "a^c is drawn (as a_t is (a^c)^r, c then nearly cancels; not so where a is drawn, on the ring)",
-        "under the paper's decays c = 1, 4 and 16 are within 0.01 nats on text and 1.5 times the steps on copying of "
-        "c = 8; under those of the ring at least one is not",
-        the_exponent_matters_for_ring_decays_alone,
-        why="copying has too few steps to tell",
+        "bytes favour fast forgetting",
+        before="not reproduced after 500 steps, where others forget faster at first",
     ),
     Claim(
         "a^c is drawn from 0.9 to 0.999 (no other first decays are compared)",
-        "after 2,000 steps on text in rows of 512 bytes at most 0.01 nats worse than with the ring's decays",
-        the_first_decays_do_not_matter_later,
+        "on text at most 0.01 nats worse than with the ring's decays",
+        the_first_decays_are_as_good,
         "section 2.4",
         "a^c from 0.9 to 0.999; no other is compared",
-        why="2,000 steps are few",
+        "bytes favour fast forgetting",
+        before="not reproduced with one seed",
     ),
 )
 
@@ -541,8 +419,10 @@ def columns(table: Table, trial: Trial) -> dict[str, str]:
     bits = table.value(trial, "nats") / math.log(2)
     gates = {kind: table.value(trial, "recurrence_gate", at(kind)) for kind in KINDS}
     return {
-        "steps to 95 %": "" if trial.setting in (TEXT, LONGER) else count(steps(table, trial)),
-        "tokens, %": percent(table.value(trial, "test_token_accuracy")),
+        "area above the curve, steps": ""
+        if trial.setting == TEXT
+        else count(table.area_above(trial, "token_accuracy")),
+        "right answers, %": percent(table.value(trial, "accuracy")),
         "bits a byte": "" if math.isnan(bits) else f"{bits:.3f}",
         **{f"mean r {at(kind)}": "" if math.isnan(mean) else f"{mean:.2f}" for kind, mean in gates.items()},
     }
@@ -553,51 +433,57 @@ def gate_shares(table: Table) -> dict[str, np.ndarray]:
     found = {}
     for kind in KINDS:
         shares = [
-            [table.value(runs[FULL], f"recurrence_gate_bin_{place}", at(kind)) for place in range(BINS)]
-            for runs in copying_runs(table, FULL)
+            [table.value(trial, f"recurrence_gate_bin_{place}", at(kind)) for place in range(BINS)]
+            for trial in trials_of(table, FULL, MARK)
         ]
-        if np.isfinite(shares).all() and shares:
+        if shares and np.isfinite(shares).all():
             found[kind] = np.mean(shares, axis=0)
     return found
 
 
 def finding(table: Table) -> str:
     """The variant that is best on text, beside the full unit."""
-    nats = {name: [table.value(runs[name], "nats") for runs in text_runs(table, name)] for name in VARIANTS}
-    bits = {name: np.mean(each) / math.log(2) for name, each in nats.items() if each and np.isfinite(each).all()}
+    bits = {name: mean(values) / math.log(2) for name, values in by_variant(table, TEXT, "nats").items()}
     told = {name: [bits[name]] for name in (*sorted(bits, key=lambda name: bits[name])[:1], FULL) if name in bits}
     words = f"On text {{}} is the best of {len(bits)} variants with {{}} bits a byte"
-    return ranking(words, told, "{:.2f}".format, least_first=True)
+    return ranking(words, told, "{:.3f}".format, least_first=True)
 
 
 def draw(table: Table) -> Figure:
-    """The steps to 95 % on copying and the bits a byte on text by variant, and histograms of the full unit's r."""
-    figure, (speed, bits, gate) = panels(3, styles=STYLES)
-    for place, (name, variant) in enumerate(VARIANTS.items()):
-        style = STYLES[variant.group]
-        for runs in copying_runs(table, name):
-            trial = runs[name]
-            dot(speed, style, at_least(table, trial), place, is_open=not math.isfinite(steps(table, trial)))
-        for setting in (TEXT, LONGER):
-            for runs in runs_in(table, setting, name):
-                dot(bits, style, table.value(runs[name], "nats") / math.log(2), place, is_open=setting == LONGER)
-    speed.set(title="Copying: steps to 95 %", xlabel="steps\n(open: not reached)")
-    speed.set_xlim(0, 1.05 * speed.get_xlim()[1])
-    bits.set(title="Text", xlabel="bits a byte\n(open: longer training)")
+    """Areas above the curve and bits a byte by variant, each seed, and histograms of the full unit's r."""
+    figure, (mark, text, gate) = panels(3, styles=STYLES)
+    areas = {
+        name: [table.area_above(trial, "token_accuracy") for trial in trials_of(table, name, MARK)] for name in VARIANTS
+    }
+    bits = {name: [nats / math.log(2) for nats in seeds] for name, seeds in by_variant(table, TEXT, "nats").items()}
+    for axes, found in ((mark, areas), (text, bits)):
+        for place, (name, variant) in enumerate(VARIANTS.items()):
+            _seeds(axes, STYLES[variant.group], found.get(name, ()), place)
+        if found.get(FULL):
+            axes.axvline(mean(found[FULL]), color="gray", linestyle=":", linewidth=1)
+    mark.set(title="Last mark", xlabel="area above curve, steps")
+    mark.set_xscale("log", base=2)
+    mark.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    text.set(title="Text", xlabel="bits a byte")
     # So that the last number does not run into the next panel's first.
-    bits.margins(x=0.15)
+    text.margins(x=0.15)
     shares_at = gate_shares(table)
     for kind, shares in shares_at.items():
         gate.stairs(
             100 * shares, np.linspace(0, 1, BINS + 1), color="black", linestyle=GATE_LINES[kind], label=f"at {kind}"
         )
-    gate.set(title="Gate of full unit", xlabel="r on copying", ylabel="share of gate values, %")
+    gate.set(title="Gate of full unit", xlabel="r on the last mark", ylabel="share of gate values, %")
     if shares_at:
         # Room for the names above the bars.
         gate.set_ylim(0, 1.25 * gate.get_ylim()[1])
         gate.legend(fontsize="small", frameon=False, handlelength=1.5)
-    speed.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    for axes in (speed, bits):
-        axes.set_yticks(range(len(VARIANTS)), VARIANTS if axes is speed else [])
+    for axes in (mark, text):
+        axes.set_yticks(range(len(VARIANTS)), VARIANTS if axes is mark else [])
         axes.set_ylim(len(VARIANTS) - 0.5, -0.5)
     return figure
+
+
+def _seeds(axes: Axes, style: Style, values: Sequence[float], place: int) -> None:
+    """The seeds of a variant on one line."""
+    colour, marker = style
+    axes.plot(values, [place] * len(values), linestyle="-", linewidth=1, color=colour, marker=marker, markersize=5)

@@ -52,7 +52,9 @@ def execute(source):
     client.execute()
     notebook.cells = [cell for cell in notebook.cells if not is_of_tests(cell)]
     ran = itertools.count(1)
-    for cell in notebook.cells:
+    for place, cell in enumerate(notebook.cells):
+        # Not at random, so that a notebook that has not changed is the same file.
+        cell.id = f"cell-{place}"
         # What libraries print on stderr, with paths and times of this machine, is no part of the lesson.
         if "outputs" in cell:
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]

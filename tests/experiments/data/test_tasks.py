@@ -1,6 +1,7 @@
 import pytest
 
 from experiments.data.associative_recall import associative_recall
+from experiments.data.last_mark import last_mark
 from experiments.data.list_operations import list_operations
 from experiments.data.phonebook import phonebook
 from tests.tasks.check_task import check_task
@@ -8,6 +9,7 @@ from tests.tasks.check_task import check_task
 TASKS = {
     "associative_recall": lambda **seed: associative_recall(2, 32, 4, vocabulary_size=64, **seed),
     "phonebook": lambda **seed: phonebook(2, 3, 1, name_length=2, **seed),
+    "last_mark": lambda **seed: last_mark(2, 32, **seed),
     "list_operations": lambda **seed: list_operations(2, 32, **seed),
 }
 
