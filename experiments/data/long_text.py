@@ -1,4 +1,4 @@
-"""The text of the experiments: bytes to train on, and whole held-out documents.
+"""The text of the experiments: bytes or tokens to train on, and whole held-out documents.
 
 It is the file that `EXPERIMENTS_TEXT` names, or else one that the experiment names, or else the source of Python's
 standard library, which every machine has.
@@ -13,6 +13,7 @@ import sysconfig
 import tempfile
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +22,11 @@ from experiments.harness.run import Run
 from experiments.harness.training import TRAINING
 from keras_griffin.tasks import TaskBatch
 from keras_griffin.tasks.text import Corpus, load_corpus
+from keras_griffin.tokenizers import train_bpe
 
 VARIABLE = "EXPERIMENTS_TEXT"
+#: Characters that a tokenizer reads at once.
+PIECE = 2**16
 #: Endings of files that gzip unpacks, the second of dictionaries; and that of R's data.
 PACKED, R_DATA = (".gz", ".dz"), ".rdb"
 
@@ -66,6 +70,59 @@ def corpus(otherwise: Path | None = None) -> Corpus:
     return _corpus(os.environ.get(VARIABLE) or otherwise)
 
 
+class Tokens(NamedTuple):
+    """A text as tokens of byte-pair encoding."""
+
+    #: `(T,)` int32.
+    train: np.ndarray
+    #: Of the held-out part, `(T,)` int32 each.
+    documents: list[np.ndarray]
+
+
+@functools.cache
+def tokens(vocabulary_size: int, otherwise: Path | None = None) -> Tokens:
+    """The text as tokens of an encoding that its training part gives; bytes that are not UTF-8 are replaced.
+
+    Args:
+        vocabulary_size: of the encoding.
+        otherwise: as for `text_name`.
+    """
+    text = corpus(otherwise)
+    tokenizer = train_bpe(_pieces(text.train), vocabulary_size)
+
+    def encoded(data):
+        return np.concatenate([np.asarray(tokenizer.encode(piece), "int32") for piece in _pieces(data)])
+
+    return Tokens(encoded(text.train), [encoded(document) for document in documents(text) if len(document)])
+
+
+def _pieces(data):
+    text = data.tobytes().decode("utf-8", "replace")
+    return [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
+
+
+def token_batch(run: Run, rows: int, seed: int, otherwise: Path | None = None) -> TaskBatch:
+    """As `window_batch`, of tokens: the run's config has the size of the vocabulary."""
+    text = tokens(run.config.vocabulary_size, otherwise)
+    data = text.train if seed >= TRAINING else np.concatenate(text.documents)
+    return random_windows(data, rows, run.data["length"], seed)
+
+
+def next_windows(run: Run, rows: int, index: int, otherwise: Path | None = None) -> TaskBatch:
+    """Windows of the training part, each of which begins where that in its row of the batch before has ended.
+
+    Args:
+        run: its data have the `length` of a row.
+        rows: B.
+        index: of the batch; before the first one stand random places that follow from the run's seed.
+        otherwise: as for `text_name`.
+    """
+    data, length = tokens(run.config.vocabulary_size, otherwise).train, run.data["length"]
+    starts = np.random.default_rng(run.seed).integers(0, len(data), size=(rows, 1)) + index * length
+    windows = data[(starts + np.arange(length + 1)) % len(data)]
+    return TaskBatch(windows[:, :-1], windows[:, 1:], np.ones((rows, length), "float32"))
+
+
 def random_windows(data: np.ndarray, rows: int, length: int, seed: int) -> TaskBatch:
     """Windows at random places of a text, to predict each next byte: B `rows`, T `length`.
 
@@ -93,7 +150,7 @@ def window_batch(run: Run, rows: int, seed: int, otherwise: Path | None = None) 
     return random_windows(text.train if seed >= TRAINING else text.validation, rows, run.data["length"], seed)
 
 
-def held_out_windows(number: int, length: int, otherwise: Path | None = None) -> np.ndarray:
+def held_out_windows(number: int, length: int, otherwise: Path | None = None, vocabulary_size: int = 0) -> np.ndarray:
     """Windows without a common byte, each inside one held-out document: `(at most number, length)` int32.
 
     The first of each document come before the second ones, so that a long document does not crowd out the others.
@@ -102,18 +159,21 @@ def held_out_windows(number: int, length: int, otherwise: Path | None = None) ->
         number: of windows.
         length: of each.
         otherwise: as for `text_name`.
+        vocabulary_size: of `tokens`; 0 for bytes.
 
     Raises:
         ValueError: no document is so long.
     """
+    found = tokens(vocabulary_size, otherwise).documents if vocabulary_size else documents(corpus(otherwise))
     windows = [
         (place, document[place : place + length])
-        for document in documents(corpus(otherwise))
+        for document in found
         for place in range(0, len(document) - length + 1, length)
     ]
     if not windows:
+        unit = "tokens" if vocabulary_size else "bytes"
         raise ValueError(
-            f"held_out_windows: a held-out document must have {length:,} bytes. Got none in {text_name(otherwise)}."
+            f"held_out_windows: a held-out document must have {length:,} {unit}. Got none in {text_name(otherwise)}."
         )
     # Sorting is stable: documents keep their order.
     windows.sort(key=lambda window: window[0])

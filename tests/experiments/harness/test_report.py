@@ -212,20 +212,3 @@ def test_words():
     assert ranking("{} has {} %", {**shares, "c, d": [0.0]}, least_first=True) == "c, d has 0.0 %; a 60.0; c 65.0"
     assert ranking("{} has {} %", {"b": shares["b"]}) == ranking("{} has {} %", {}) == ""
     assert markdown([{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |"
-
-
-@pytest.mark.parametrize("name", ["long_context", "novels"])
-def test_a_claim_about_far_bytes_is_not_testable_where_none_helps(name):
-    module, table = experiment(name), Table.read(RESULTS / f"{name}.csv")
-    far = [claim for claim in module.CLAIMS if "not testable" in claim.here]
-    assert [claim.judge(table).word for claim in far] == 2 * [NOT_TESTABLE]
-    # With a gain of half a nat from the second half of a row, or from four times as many bytes, they decide.
-    nearer = (module.long_context if name == "novels" else module).after
-    gains = {nearer(128): 0.5, nearer(1024): -0.5}
-
-    def gained(row):
-        is_nats = row.metric.startswith("nats") and row.setting in gains
-        return row._replace(value=str(float(row.value) + gains[row.setting])) if is_nats else row
-
-    helped = Table(gained(row) for row in table.rows)
-    assert NOT_TESTABLE not in [claim.judge(helped).word for claim in far]
