@@ -79,7 +79,7 @@ bench:
 	$(run) benchmarks/run.py $(ARGUMENTS)
 
 experiments:
-	$(install) $(BACKEND) viz experiments
+	$(install) $(BACKEND) viz tokenizers experiments
 	KERAS_BACKEND=$(BACKEND) $(run) -m experiments $(ARGUMENTS)
 
 # JAX looks for the device itself. Where the TPU compiler is installed without a TPU, JAX_PLATFORMS=cuda names it.

@@ -323,8 +323,8 @@ def runs_of(table: Table, family: str, setting: str) -> list[Trial]:
 
 def they_extrapolate(table: Table) -> Verdict:
     """Griffin and Hawk lose at most the tolerance from T to 4 T; the losses at 32 T are told."""
-    found = _from_t(table, ("Griffin", "Hawk"), (1.0,), 4, lambda found: is_below(found, TOLERANCE))
-    far_found = _from_t(table, ("Griffin", "Hawk"), (1.0,), 32, lambda found: None)
+    found = _from_t(table, ("Griffin", "Hawk"), 4, lambda found: is_below(found, TOLERANCE))
+    far_found = _from_t(table, ("Griffin", "Hawk"), 32, lambda found: None)
     length, told = length_of(table), []
     for family, words in itertools.product(("Griffin", "Hawk"), WAYS):
         # Settings of these tests end in the words, with the number of steps before them.
@@ -345,20 +345,20 @@ def they_extrapolate(table: Table) -> Verdict:
 
 def they_keep_improving(table: Table) -> Verdict:
     """Griffin and Hawk are better after 4 T than after T, if one gains from the second half of T."""
-    found = _from_t(table, ("Griffin", "Hawk"), (1.0,), 4, lambda found: is_below(found, 0.0))
+    found = _from_t(table, ("Griffin", "Hawk"), 4, lambda found: is_below(found, 0.0))
     length = length_of(table)
     return _if_far_tokens_help(table, found, length, length, length // 2)
 
 
 def rope_fails(table: Table) -> Verdict:
     """The Transformer with RoPE is much worse after 4 T than after T."""
-    return _from_t(table, ("MQA",), (1.0,), 4, lambda found: is_above(found, FAILURE))
+    return _from_t(table, ("MQA",), 4, lambda found: is_above(found, FAILURE))
 
 
 def nope_fails(table: Table) -> Verdict:
     """The same without positions, which can't be tested unless its context at T helps by more than the tolerance."""
     length = length_of(table)
-    found = _from_t(table, ("MQA",), (0.0,), 4, lambda loss: is_above(loss, FAILURE))
+    found = _from_t(table, ("MQA",), 4, lambda loss: is_above(loss, FAILURE), rotary_fraction=0.0)
     gains = [worse(table, (trial, length), (trial, length // 8)) for trial in runs_of(table, "MQA", name(length, 0.0))]
     used = all(is_below(gain, -TOLERANCE) for gain in gains)
     told = ", ".join(str(gain or "not tested") for gain in gains) or "not tested"
@@ -402,14 +402,14 @@ def _if_far_tokens_help(table, found, trained, many, few):
     )
 
 
-def _from_t(table, families, fractions, times, holds):
+def _from_t(table, families, times, holds, rotary_fraction=1.0):
     """The verdict of differences between so many lengths of training and one."""
     length, outcomes, told, all_found = length_of(table), [], [], []
-    for family, fraction in itertools.product(families, fractions):
-        for trial in runs_of(table, family, name(length, fraction)):
+    for family in families:
+        for trial in runs_of(table, family, name(length, rotary_fraction)):
             found = worse(table, (trial, times * length), (trial, length))
             outcomes.append(holds(found))
-            told.append(f"{family}{ROTATED[fraction]} {found or 'not tested'}")
+            told.append(f"{family}{ROTATED[rotary_fraction]} {found or 'not tested'}")
             all_found.append(found)
     words = f"nats after {times * length:,} less those after {length:,} tokens: {_listed(told)}"
     return verdict(outcomes, words, in_short(all_found, f"nats after {times} times the length"))

@@ -40,6 +40,12 @@ def of_age(job, age):
     return [entry for entry in entries if entry["age"] == age]
 
 
+def test_make_experiments_installs_what_they_import():
+    """Two of them read tokens, which no requirement of the extra `experiments` makes."""
+    (extras,) = re.findall(r"^experiments:\n\t\$\(install\) (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {"viz", "tokenizers", "experiments"} <= set(extras.split())
+
+
 def test_the_oldest_versions_of_the_workflow_and_make_compatibility_are_the_bounds_of_pyproject():
     (tests,), wheels = of_age("tests", "oldest"), of_age("wheel", "oldest")
     assert len(oldest(*BACKENDS)) == 4 and tests["versions"].split() == oldest(*BACKENDS)

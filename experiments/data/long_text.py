@@ -79,15 +79,22 @@ class Tokens(NamedTuple):
     documents: list[np.ndarray]
 
 
-@functools.cache
 def tokens(vocabulary_size: int, otherwise: Path | None = None) -> Tokens:
-    """The text as tokens of an encoding that its training part gives; bytes that are not UTF-8 are replaced.
+    """The text as tokens of an encoding that its training part gives, once a process; what is not UTF-8 is replaced.
 
     Args:
         vocabulary_size: of the encoding.
         otherwise: as for `text_name`.
+
+    Raises:
+        ImportError: `tokenizers`, which the extra of this name installs, is missing.
     """
-    text = corpus(otherwise)
+    return _tokens(vocabulary_size, os.environ.get(VARIABLE) or otherwise)
+
+
+@functools.cache
+def _tokens(vocabulary_size, path):
+    text = _corpus(path)
     tokenizer = train_bpe(_pieces(text.train), vocabulary_size)
 
     def encoded(data):

@@ -76,7 +76,6 @@ def test_every_way_to_train_has_a_search_of_its_own():
 
 
 def test_tokens_are_the_text_and_rows_go_on_where_they_have_ended(tmp_path, monkeypatch):
-    pytest.importorskip("tokenizers")
     file = tmp_path / "text.txt"
     file.write_text("".join(f"line {number} of the text\n" for number in range(4000)))
     monkeypatch.setenv("EXPERIMENTS_TEXT", str(file))
@@ -92,3 +91,8 @@ def test_tokens_are_the_text_and_rows_go_on_where_they_have_ended(tmp_path, monk
     assert long_text.held_out_windows(5, 9, None, 300).shape == (5, 9)
     with pytest.raises(ValueError, match="^held_out_windows: a held-out document must have 99,999 tokens. Got none in"):
         long_text.held_out_windows(5, 99_999, None, 300)
+    # Another file that the variable names is another text.
+    other = tmp_path / "other.txt"
+    other.write_text(file.read_text()[:20_000])
+    monkeypatch.setenv("EXPERIMENTS_TEXT", str(other))
+    assert len(long_text.tokens(300).train) < len(found.train) / 2
