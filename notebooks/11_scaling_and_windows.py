@@ -45,8 +45,8 @@ from experiments.harness.report import verdict_table
 from experiments.harness.runner import FOLDER, experiment
 from experiments.harness.table import Table
 from experiments.harness.window_nats import rows_within
-from experiments.models.families import training_flops
-from experiments.scaling_law import SIZES, courses, kept_rate, steps_of
+from experiments.models.families import FAMILIES, training_flops
+from experiments.scaling_law import SIZES, courses, is_kept, steps_of
 from IPython.display import SVG, Markdown, display
 from keras_griffin.inspection.plots import FAMILY_COLOURS
 from keras_griffin.models import LanguageModel
@@ -88,7 +88,8 @@ for name, table in results.items():
 # the operations multiply the loss by $10^{-\alpha}$.
 
 # %%
-(families,) = courses(results["scaling_law"]).values()
+found = courses(results["scaling_law"])
+families = {name: found[name] for name in FAMILIES}
 for name, course in families.items():
     law = line(course.flops, course.losses)
     print(
@@ -98,7 +99,7 @@ for name, course in families.items():
 # %% [markdown]
 # ## Once more, by hand
 #
-# The narrowest models, a width of 32 and three blocks. Each is trained on 40 bytes for each parameter of Griffin, the
+# The narrowest models, a width of 48 and three blocks. Each is trained on 20 bytes for each parameter of Griffin, the
 # embedding not counted, with the paper's first decays and the learning rate that the search kept: Griffin, and to ask
 # Figure 9's question in the smallest way the Transformer with a window of 64 bytes in place of the whole row.
 
@@ -106,8 +107,9 @@ for name, course in families.items():
 SIZE, WINDOW = SIZES["small"], 64
 patterns = {"MQA, short": ("local_mqa",), "Griffin": ("recurrent", "recurrent", "local_mqa")}
 rates = {
-    name: kept_rate(results["scaling_law"], name.split(",")[0], "width 32", seed=0)
-    for name in patterns
+    trial.family: trial.learning_rate
+    for trial in results["scaling_law"].trials(setting="width 48")
+    if is_kept(results["scaling_law"], trial)
 }
 
 # %% tags=["test"]
@@ -130,7 +132,8 @@ for name, pattern in patterns.items():
     keras.utils.set_random_seed(0)
     window = WINDOW if name == "MQA, short" else config.window
     model = LanguageModel(config.replace(block_pattern=pattern, window=window))
-    optimizer = default_optimizer(model, rates[name], steps=steps, beta_2=0.99)
+    rate = rates[name.split(",")[0]]
+    optimizer = default_optimizer(model, rate, steps=steps, beta_2=0.99, final=0.0)
     model.compile(optimizer, model.loss)
     data = RandomWindows(text.train, SIZE.length, SIZE.batch_size, num_batches=steps, seed=1)
     started = time.perf_counter()

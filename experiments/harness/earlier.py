@@ -1,16 +1,13 @@
 """What the experiments need whose settings are those of the first runs.
 
 Their searches have two or three rates and keep the one with the fewest steps to a level of accuracy; where several are
-equal, as those that never reach it, the one with the least loss. Their intervals are from a bootstrap over windows.
+equal, as those that never reach it, the one with the least loss.
 """
 
 import functools
 from collections.abc import Iterable
 
-import numpy as np
-
 from experiments.harness import search
-from experiments.harness.intervals import RESAMPLES, Interval
 from experiments.harness.search import LEVEL
 from experiments.harness.table import Table, Trial
 
@@ -36,18 +33,3 @@ is_kept_in_its_setting = functools.partial(search.is_kept_in_its_setting, choose
 kept_trials = functools.partial(search.kept_trials, choose=best)
 trials_by_seed = functools.partial(search.trials_by_seed, choose=best)
 planned = functools.partial(search.planned, is_closed=True, choose=best)
-
-
-def resampled(values: np.ndarray) -> np.ndarray:
-    """Means over windows that a bootstrap draws, the same for all rows: `(..., W)` to `(RESAMPLES, ...)`."""
-    number = values.shape[-1]
-    draws = np.random.default_rng(0).integers(0, number, size=(RESAMPLES, number))
-    # One row after the other, for the memory.
-    means = [row[draws].mean(axis=1) for row in values.reshape(-1, number)]
-    return np.stack(means, axis=-1).reshape(RESAMPLES, *values.shape[:-1])
-
-
-def spread(found: float, drawn: np.ndarray) -> Interval:
-    """What was found, with the interval of what a bootstrap gives: `(RESAMPLES,)`."""
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(float(found), float(low), float(high))

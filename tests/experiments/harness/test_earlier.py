@@ -1,11 +1,9 @@
 import itertools
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
-from experiments.harness.earlier import is_kept, kept_rates, planned, resampled, spread, trials_by_seed
-from experiments.harness.intervals import RESAMPLES, Interval
+from experiments.harness.earlier import is_kept, kept_rates, planned, trials_by_seed
 from experiments.harness.run import Run
 from experiments.harness.runner import rows_of
 from experiments.harness.table import Table
@@ -83,16 +81,3 @@ def test_only_kept_rates_and_seeds_of_every_family_are_compared():
     assert list(trials_by_seed(table, SETTINGS[-1])) == [0, 1] and list(trials_by_seed(shorter, SETTINGS[-1])) == [0]
     for trials in trials_by_seed(table, SETTINGS[0]).values():
         assert {family: trial.learning_rate for family, trial in trials.items()} == FASTEST
-
-
-def test_all_rows_are_resampled_at_the_same_windows():
-    values = np.random.default_rng(0).normal(size=(2, 3, 20))
-    found = resampled(values)
-    assert found.shape == (RESAMPLES, 2, 3)
-    np.testing.assert_array_equal(found[:, 1, 2], resampled(values[1, 2]))
-    # A mean of sums is the sum of means only where the draws are the same.
-    np.testing.assert_allclose(resampled(values.sum(axis=0)), found.sum(axis=1))
-
-
-def test_a_spread_holds_all_but_a_fortieth_at_each_end():
-    assert spread(7.0, np.arange(1001.0)) == Interval(7.0, 25.0, 975.0)

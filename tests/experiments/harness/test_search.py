@@ -115,7 +115,7 @@ def test_only_kept_rates_and_seeds_of_every_family_are_compared():
 
 #: Experiments whose searches have two or three rates and end there.
 CLOSED = (
-    *("phonebook", "scaling_law"),
+    "phonebook",
     *("english", "forecasting", "list_operations", "pixels", "resets"),
 )
 
