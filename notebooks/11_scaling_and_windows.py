@@ -11,8 +11,8 @@
 # %% [markdown]
 # # Scaling and windows: what more operations buy, and how far attention must see
 #
-# **Learned here:** from the second width on, Griffin and Hawk have a lower loss than a Transformer after as many operations,
-# and a window of 64 bytes costs the Transformer next to nothing at this scale.
+# **Learned here:** Griffin and Hawk have a lower loss than a Transformer after as many operations, and a window of 64
+# bytes costs the Transformer next to nothing at this scale.
 #
 # Figure 1a of the Griffin paper draws the loss of each family against the operations of its training: straight lines in
 # logarithms, Griffin's lowest. Figure 9 asks how wide a window local attention needs. `experiments/` repeats both at a
@@ -150,7 +150,7 @@ for name, pattern in patterns.items():
 # **Expect** Griffin's loss within 0.06 nats of the experiment's at this width, whose models began with other weights and
 # read other windows, and that of the short window at most 0.05 nats above the experiment's Transformer with the whole row.
 #
-# At the two greatest widths, Griffin and Hawk are below the Transformer by 0.05 nats and more.
+# At the two greatest widths, Griffin and Hawk are below the Transformer by 0.02 nats and more.
 
 # %%
 for name, loss in nats.items():
@@ -161,9 +161,9 @@ if not SMALL:
     assert abs(nats["Griffin"] - families["Griffin"].losses[0]) < 0.06
     assert nats["MQA, short"] - families["MQA"].losses[0] < 0.05
 for name in ("Griffin", "Hawk"):
-    for width in (80, 96):
+    for width in (128, 160):
         place = families[name].widths.index(width)
-        assert families["MQA"].losses[place] - families[name].losses[place] > 0.05
+        assert families["MQA"].losses[place] - families[name].losses[place] > 0.02
 
 # %% jupyter={"source_hidden": true}
 figure, axes = plt.subplots(figsize=(7.3, 3.8))
@@ -180,21 +180,21 @@ axes.set_yscale("log")
 for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
     set_formatter(lambda value, _: f"{value:.1f}")
 axes.set(xlabel="operations of training", ylabel="nats a byte")
-axes.set_title("Griffin and Hawk below MQA from the second width on (circles: this notebook)")
+axes.set_title("Griffin and Hawk lie below MQA (hollow: this notebook)")
 axes.legend()
 plt.show()
 
 # %% [markdown]
 # ## What to take from it
 #
-# From the second width on the recurrent families have a lower loss at equal FLOPs. The paper finds that of Griffin from
-# 100 million parameters on, but has Hawk above the Transformer. The points bend away from the lines, as text has a loss
-# that no model can go below. A narrow window costs little, or nothing, early in training: the bytes just before say
+# The recurrent families have a lower loss at equal FLOPs, at the narrowest width by less than seeds differ. The paper
+# finds that of Griffin from 100 million parameters on, but has Hawk above the Transformer. The points bend a little away
+# from the lines, as text has a loss that no model can go below. A narrow window costs little, or nothing, early in training: the bytes just before say
 # most of what it can learn then.
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. Train the width of 48, `SIZE.configs[1]`. Are Griffin and Hawk below the Transformer in your run too?
+# 1. Train the width of 64, `SIZE.configs[1]`. Are Griffin and Hawk below the Transformer in your run too?
 # 2. Give Griffin `decay_initializer="ring"`, the first decays of the released code. How many operations does that save?
 # 3. Set `WINDOW` to 8 and to 16. Where does the Transformer begin to miss what it cannot see?
