@@ -9,12 +9,14 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.data.phonebook import PHONEBOOK_CHARACTERS, phonebook
+from experiments.harness import earlier
 from experiments.harness.claims import NOT_GIVEN, Claim, Verdict, verdict
+from experiments.harness.earlier import planned, trials_by_seed
 from experiments.harness.plots import Figure, line, panels
 from experiments.harness.run import Run
-from experiments.harness.search import LEVEL, planned, trials_by_seed
+from experiments.harness.search import LEVEL
 from experiments.harness.table import Table, Trial
-from experiments.harness.training import TESTING, TO_ZERO, Test, batches, falling_rate
+from experiments.harness.training import TESTING, Test, batches
 from experiments.harness.words import count, percent, ranking
 from experiments.models.families import FAMILIES, STYLES, SYNTHETIC, TINY
 from keras_griffin.models import GriffinConfig, LanguageModel
@@ -34,10 +36,12 @@ DIFFERS = (
     "character is a token. A batch of training has 8 books of one size, drawn from 1 to 24 entries; each is followed "
     "by 4 of its names with their numbers, so that the loss counts 16 digits. In the tests one name follows the book, "
     "and its number is right if all 4 digits are, each predicted after the right ones: then greedy decoding has it "
-    "right. Griffin and Hawk have 12,000 steps and the Transformer, which learns last, 24,000, whatever has been "
-    "learnt. The optimizer is Adam (beta_2 0.99, gradients clipped to norm 1, no weight decay), with 100 steps of "
-    "warm-up, then a cosine of the rate to zero."
+    "right. Two seeds, for time. The first runs, the Transformer's, were still learning after 4,000 steps, and one of "
+    "them after 8,000, so the limit for all was raised from 5,000 to 12,000; numbers of 3 digits, which are easier, "
+    "were not tried. The optimizer is Adam (beta_2 0.99, gradients clipped to norm 1, no weight decay), with 100 steps "
+    "of warm-up, then a constant rate."
 )
+RATES, is_kept = earlier.RATES, earlier.is_kept
 #: An entry is a name of so many letters, a colon, a number of so many digits and a newline.
 NAME_LENGTH, NUMBER_LENGTH = 3, 4
 ENTRY = NAME_LENGTH + NUMBER_LENGTH + 2
@@ -45,8 +49,6 @@ ENTRY = NAME_LENGTH + NUMBER_LENGTH + 2
 LOOKUPS = 4
 #: The token behind a book and its look-ups. No answer depends on it, since it comes later.
 PADDING = PHONEBOOK_CHARACTERS.index("\n")
-#: The books of a batch of training end, with what is behind them, after one of so many lengths.
-LENGTHS = 3
 #: The share of numbers from which a family answers a size of books, and a difference that is more than noise.
 LEARNT, CLEARLY = 0.95, 0.05
 
@@ -62,12 +64,11 @@ class Size:
     #: Of the longest book of training.
     entries: int
     steps: int
-    steps_of_mqa: int
     learning_rates: tuple[float, ...]
     #: Entries of the tested books.
     books: tuple[int, ...]
     families: tuple[str, ...] = tuple(FAMILIES)
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1)
     batch_size: int = 8
     validate_every: int = 250
     validation_rows: int = 256
@@ -80,7 +81,6 @@ SIZES = {
         config=TINY.replace(vocabulary_size=len(PHONEBOOK_CHARACTERS), window=54),
         entries=2,
         steps=4,
-        steps_of_mqa=4,
         learning_rates=(1e-2,),
         books=(1, 2),
         # One model, since compiling takes most of the time.
@@ -95,8 +95,7 @@ SIZES = {
         config=SYNTHETIC.replace(vocabulary_size=len(PHONEBOOK_CHARACTERS), window=128),
         entries=24,
         steps=12_000,
-        steps_of_mqa=24_000,
-        learning_rates=(1e-3, 2e-3, 4e-3),
+        learning_rates=(1e-3, 2e-3),
         books=(1, 2, 4, 7, 10, 14, 19, 24, 30, 36, 48, 64, 81),
     ),
     # The paper's window and lengths, for an accelerator; but its models are not trained on the task.
@@ -104,8 +103,7 @@ SIZES = {
         config=SYNTHETIC.replace(vocabulary_size=len(PHONEBOOK_CHARACTERS), window=1024),
         entries=223,
         steps=100_000,
-        steps_of_mqa=100_000,
-        learning_rates=(1e-4, 2e-4, 1e-3),
+        learning_rates=(2e-4, 1e-3),
         books=(1, 4, 16, 64, 109, 150, 223, 280, 334, 446),
         validate_every=1000,
     ),
@@ -135,14 +133,11 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
             },
             setting=trained_on(entries, size.config.window),
             batch_size=size.batch_size,
-            steps=size.steps_of_mqa if family == "MQA" else size.steps,
+            steps=size.steps,
             learning_rate=learning_rate,
             seed=seed,
             validate_every=size.validate_every,
             validation_rows=size.validation_rows,
-            # All steps are done, whatever has been learnt.
-            solved=2.0,
-            schedule=TO_ZERO,
         )
 
     return planned(run, [size.entries], size.learning_rates, seeds, table, size.families)
@@ -158,22 +153,17 @@ def name(entries: int) -> str:
     return f"book of {entries}"
 
 
-optimizer = falling_rate
-
-
 def make_batch(run: Run, rows: int, seed: int, entries: int = 0, lookups: int = LOOKUPS) -> TaskBatch:
     """Books of one size, which is drawn if it is not given, and look-ups.
 
-    With what is behind them, books of training have a third, two thirds or the whole of the longest's entries, and all
-    that are longer in the tests have the same length, so that a model has four programs and not one for each size.
+    All books of training and all that are longer in the tests have the same length with what is behind them, so that a
+    model has two programs and not one for each size.
     """
     largest = run.data["entries"]
     # The numbers of the rows follow from the seed alone.
     size = entries or int(np.random.default_rng((seed, 1)).integers(1, largest + 1))
     batch = phonebook(rows, size, lookups, name_length=NAME_LENGTH, number_length=NUMBER_LENGTH, seed=seed)
-    step = -(-largest // LENGTHS)
-    held = min(largest, -(-size // step) * step) if size <= largest else max(run.data["books"])
-    length = ENTRY * (LOOKUPS + held)
+    length = ENTRY * (LOOKUPS + (largest if size <= largest else max(run.data["books"])))
     behind = ((0, 0), (0, length - batch.token_ids.shape[1]))
     fills = TaskBatch(PADDING, 0, 0.0)
     return TaskBatch(*(np.pad(array, behind, constant_values=fill) for array, fill in zip(batch, fills, strict=True)))
