@@ -302,7 +302,7 @@ CLAIMS = (
         they_are_equal_on_text,
         FIGURE,
         NOT_GIVEN,
-        "rotation forgets, which slow decays lack",
+        "rotation forgets; slow decays cannot",
     ),
     Claim(
         "They may be beneficial for other modalities: series",

@@ -284,7 +284,7 @@ CLAIMS = (
         mqa_fails_beyond,
         FIGURE,
         NOT_GIVEN,
-        "shorter rows first spread it",
+        "short rows first help it",
         before="reproduced at 4 times rows of 32, without shorter rows first",
     ),
     Claim(

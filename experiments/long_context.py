@@ -473,7 +473,7 @@ CLAIMS = (
         nope_fails,
         FIGURE,
         NOT_GIVEN,
-        why="without positions hardly trained",
+        why="NoPE hardly uses its context",
         before="undecided, as that was called",
     ),
     Claim(

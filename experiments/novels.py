@@ -25,7 +25,7 @@ NUMBERS = (
     ("Hawk and Griffin to at least 4 times 2,048 tokens", "", "partly at 32 times, with one seed"),
     (NOT_GIVEN, "far tokens tell nothing here", ""),
     ("Transformers fail beyond 2,048 tokens", "", ""),
-    ("Transformers fail beyond 2,048 tokens", "without positions hardly trained", "undecided, as that was called"),
+    ("Transformers fail beyond 2,048 tokens", "NoPE hardly uses its context", "undecided, as that was called"),
     ("trained on 8,192 tokens, better from 8,192 on", "far tokens tell nothing here", ""),
     (NOT_GIVEN, "too near to zero", "reproduced unless better by 0.02 nats"),
 )

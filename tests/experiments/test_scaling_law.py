@@ -31,13 +31,14 @@ def test_the_papers_order_is_reproduced():
     found = table()
     assert words(found) == ["reproduced"] * 4
     evidence = scaling_law.CLAIMS[1].judge(found).evidence
-    assert "width 48 -0.100 (" in evidence and "width 160 -0.100 (" in evidence
-    assert "with the ring's decays -0.121 to -0.120 nats" in evidence
+    assert "less MQA, width 48 -0.100 (" in evidence and "less MQA, width 160 -0.100 (" in evidence
+    assert "less Hawk, width 48 -0.150 (" in evidence and "ring's decays less MQA -0.121 to -0.120 nats" in evidence
 
 
 def test_a_floor_bends_the_line_and_hawk_below_the_transformer_comes_no_nearer():
     assert words(table(floor=1.0, exponent=0.5))[0] == "not reproduced"
     assert words(table(hawk=-0.05))[2:] == ["not reproduced", "undecided"]
+    assert words(table(hawk=-0.2))[1] == "partly"
     assert words(table(hawk=0.05, slope=0.01))[3] == "not reproduced"
 
 
