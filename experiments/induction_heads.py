@@ -11,7 +11,7 @@ from experiments.harness.curriculum import GROWING, part_of
 from experiments.harness.further import RATE, WAYS, train_further
 from experiments.harness.plots import Figure, line, panels
 from experiments.harness.run import Run
-from experiments.harness.search import LEVEL, planned, trials_by_seed
+from experiments.harness.search import LEVEL, kept_trials, planned, trials_by_seed
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import (
     TESTING,
@@ -222,13 +222,24 @@ def judged(table: Table) -> tuple[str, dict[int, dict[str, Trial]]]:
     return [each for each in trainings if len(each[1]) == len(trainings[0][1])][-1]
 
 
+def _told(table, family, times):
+    """What a family answers after trainings that too few seeds have finished to be judged, in words."""
+    words = ""
+    for setting in table.settings():
+        for trial in kept_trials(table, family, setting) if setting != judged(table)[0] else ():
+            shares = filter(None, (percent(accuracy(table, trial, each)) for each in times))
+            words += f"; {setting.split(', ')[1]}, seed {trial.seed}: {', '.join(shares)}"
+    return words
+
+
 def all_learn_it(table: Table) -> Verdict:
     """All three families reach 99 % at the length of training; undecided where none does."""
     setting, seeds = judged(table)
     found = [[accuracy(table, runs[family], 1) for family in FAMILIES] for runs in seeds.values()]
     outcomes = [min(values) >= LEARNT if max(values) >= LEARNT else None for values in found]
     told = [
-        f"{family} {', '.join(percent(values[place]) for values in found)}" for place, family in enumerate(FAMILIES)
+        f"{family} {', '.join(percent(values[place]) for values in found)}{_told(table, family, (1,))}"
+        for place, family in enumerate(FAMILIES)
     ]
     least = min(map(min, found), default=math.nan)
     return verdict(outcomes, f"{setting}: accuracy in %, by seed: {'; '.join(told)}", f"at least {percent(least)} %")
@@ -265,7 +276,8 @@ def _beyond(table, family, times, holds):
         ours += (
             [f"{percent(median(found))} % at {each} times the length"] if found and not math.isnan(sum(found)) else []
         )
-    return verdict(outcomes, f"{setting}: accuracy of {family} in %, by seed: {'; '.join(told)}", ", ".join(ours))
+    words = f"{setting}: accuracy of {family} in %, by seed: {'; '.join(told)}{_told(table, family, times)}"
+    return verdict(outcomes, words, ", ".join(ours))
 
 
 CLAIMS = (

@@ -33,3 +33,20 @@ def test_only_the_short_training_goes_on_and_only_the_long_one_reads_the_longest
         assert run.data["further_steps"] == (500 if is_short and run.family != "MQA" else 0)
         assert longest == (2048 if run.family == "MQA" else 16_384 if is_short else 65_536)
     assert {(run.steps, run.seed) for run in runs} == {(2000, 0), (2000, 1), (20_000, 0), (20_000, 1)}
+
+
+def test_a_training_that_one_seed_has_finished_is_told_and_not_judged():
+    """Both claims of the Transformer name the seed of the long training, and are decided by those of the short one."""
+
+    def tests(run):
+        for length in run.data["lengths"]:
+            yield induction_heads.at(length), "test_accuracy", 1.0 if run.steps == 20_000 or length == 256 else 0.25
+
+    soonest = made_up.soonest_at(2e-3)
+    table = made_up.carried_out(induction_heads, "small", (0, 1, 2), soonest, tests)
+    later = {trial.run for trial in table.trials() if "20,000 steps" in trial.setting and trial.seed}
+    few = Table(row for row in table.rows if row.run not in later)
+    found = [claim.judge(few) for claim in induction_heads.CLAIMS]
+    assert [each.word for each in found] == ["reproduced", "reproduced", "not reproduced", "not reproduced"]
+    assert "20,000 steps, seed 0: 100.0, 100.0" in found[1].evidence
+    assert [claim.judge(table).word for claim in induction_heads.CLAIMS][1:] == ["not reproduced", *["reproduced"] * 2]
