@@ -177,8 +177,9 @@ for name, loss in nats.items():
     axes.plot(flops[name], loss, marker, color=colour, markerfacecolor="none", markersize=9)
 axes.set_xscale("log")
 axes.set_yscale("log")
-for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-    set_formatter(lambda value, _: f"{value:.1f}")
+ticks = (0.9, 1.0, 1.2, 1.4, 1.6)
+axes.set_yticks(ticks, map(str, ticks))
+axes.set_yticks((), minor=True)
 axes.set(xlabel="operations of training", ylabel="nats a byte")
 axes.set_title("Griffin and Hawk lie below MQA (hollow: this notebook)")
 axes.legend()
