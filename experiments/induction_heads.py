@@ -35,15 +35,15 @@ PAPER = (
     "exceptionally well."
 )
 DIFFERS = (
-    "Rows of the paper's length, a window of half a row as in the paper, and a fixed number of steps whatever has been "
-    "learnt: 2,000 with three seeds, in which the rates are searched, and 20,000. The first six tenths of the steps "
-    "have shorter rows, of 32, 64 and 128 tokens, in all families alike, since the Transformer does not find the task "
-    "on long rows in so few steps; all batches have 2,048 tokens. The paper gives neither the optimizer nor the number "
-    "of heads nor the tested lengths: these are Adam (beta_2 0.99, gradients clipped to norm 1, no weight decay), 100 "
-    "steps of warm-up, then a cosine of the rate to zero. Each length is tested on 256 rows. The Transformer reads at "
-    "most 2,048 tokens, as its cost is quadratic. After their tests, the models of 2,000 steps go on for 500, at a "
-    "tenth of the rate, with the state that a row leaves as the first state of the row in its place in the next batch, "
-    "and, from the same weights, without."
+    "Rows of the paper's length, a window of half a row as in the paper, and a fixed number of steps whatever has been"
+    " learnt: 2,000 with three seeds, in which the rates are searched, and 20,000, which are judged once three seeds "
+    "have them. The first six tenths of the steps have shorter rows, of 32, 64 and 128 tokens, in all families alike, "
+    "since the Transformer does not find the task on long rows in so few steps; all batches have 2,048 tokens. The "
+    "paper gives neither the optimizer nor the number of heads nor the tested lengths: these are Adam (beta_2 0.99, "
+    "gradients clipped to norm 1, no weight decay), 100 steps of warm-up, then a cosine of the rate to zero. Each "
+    "length is tested on 256 rows. The Transformer reads at most 2,048 tokens, as its cost is quadratic. After their "
+    "tests, the models of 2,000 steps go on for 500, at a tenth of the rate, with the state that a row leaves as the "
+    "first state of the row in its place in the next batch, and, from the same weights, without."
 )
 #: The accuracy at the length of training from which a model has learnt the task.
 LEARNT = 0.99
