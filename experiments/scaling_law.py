@@ -184,9 +184,8 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
             ladder += [
                 run(family, width, rate_at(width, found), seed)
                 for width, seed in itertools.product(configs, seeds)
-                # The greatest width has one seed, and the ring's decays have one seed and no greatest width.
-                if (width <= size.most_width and (seed == seeds[0] or RING not in family))
-                or (seed == seeds[0] and RING not in family)
+                # For their time the greatest width and the ring's decays have one seed, and never meet.
+                if (seed == seeds[0], width <= size.most_width, RING not in family).count(False) <= 1
             ]
     # The longest first, so that processes that share them end together.
     ladder.sort(key=lambda each: -each.steps)

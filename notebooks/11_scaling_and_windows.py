@@ -190,8 +190,8 @@ plt.show()
 #
 # The recurrent families have a lower loss at equal FLOPs, at the narrowest width by less than seeds differ. The paper
 # finds that of Griffin from 100 million parameters on, but has Hawk above the Transformer. The points bend a little away
-# from the lines, as text has a loss that no model can go below. A narrow window costs little, or nothing, early in training: the bytes just before say
-# most of what it can learn then.
+# from the lines, as text has a loss that no model can go below. A narrow window costs little, or nothing, early in
+# training: the bytes just before say most of what it can learn then.
 
 # %% [markdown]
 # ## Exercises

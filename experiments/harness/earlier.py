@@ -29,7 +29,5 @@ def best(table: Table, trials: Iterable[Trial]) -> Trial:
 
 kept_rates = functools.partial(search.kept_rates, choose=best)
 is_kept = functools.partial(search.is_kept, choose=best)
-is_kept_in_its_setting = functools.partial(search.is_kept_in_its_setting, choose=best)
-kept_trials = functools.partial(search.kept_trials, choose=best)
 trials_by_seed = functools.partial(search.trials_by_seed, choose=best)
 planned = functools.partial(search.planned, is_closed=True, choose=best)

@@ -36,7 +36,7 @@ def test_only_the_short_training_goes_on_and_only_the_long_one_reads_the_longest
 
 
 def test_a_training_that_one_seed_has_finished_is_told_and_not_judged():
-    """Both claims of the Transformer name the seed of the long training, and are decided by those of the short one."""
+    """The evidence names the seed of the long training; the verdicts are those of the short one until all have it."""
 
     def tests(run):
         for length in run.data["lengths"]:
