@@ -130,6 +130,13 @@ def sent(array: np.ndarray, source: int) -> np.ndarray:
     return np.asarray(_multihost().broadcast_one_to_all(array, jax.process_index() == source))
 
 
+def whole(value: jax.Array) -> np.ndarray:
+    """An array of which each process may hold a part; all must call this."""
+    if value.is_fully_addressable or value.is_fully_replicated:
+        return np.asarray(value)
+    return np.asarray(_multihost().process_allgather(value, tiled=True))
+
+
 def _multihost():
     # JAX does not import this module, and a single process does not need it.
     return importlib.import_module("jax.experimental.multihost_utils")

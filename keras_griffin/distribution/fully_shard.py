@@ -1,14 +1,10 @@
 """Fully sharded data parallelism on PyTorch: FSDP2."""
 
-import contextlib
 import importlib
 from typing import Any
 
-import keras
-
+from keras_griffin.distribution.data_parallel import check_can_be_shared
 from keras_griffin.models import LanguageModel
-from keras_griffin.models.parameters import divided_parameters_of
-from keras_griffin.models.training.first_batch import FirstBatch
 
 
 def fully_shard(model: LanguageModel, mesh: Any = None, *, reshard_after_forward: bool | int | None = None) -> None:
@@ -16,14 +12,12 @@ def fully_shard(model: LanguageModel, mesh: Any = None, *, reshard_after_forward
 
     Each process stores 1 / P of every weight, of its gradient and of its optimizer slots. The weights of a block are
     gathered before it computes and freed after it, and once more for its gradient; weights outside the blocks stay
-    gathered from the beginning of a step's forward pass to the end of its backward pass. Gradients are averaged over
-    processes, so P processes that each take 1 / P of a batch's rows (`LocalRows`) train like one process with all rows,
-    if all rows have the same weight.
+    gathered from the beginning of a step's forward pass to the end of its backward pass. Each process reads its rows of
+    a batch as for `data_parallel`, with the same losses and gradients.
 
     `fit`, `evaluate`, `predict`, `train_on_batch` and custom loops work as before, with any Keras optimizer, and so do
-    the models of `model.packed()` and `model.carried()`, whether created before or after. The losses that they report
-    are those of a process's own rows. The model itself is created whole in each process, and so are the optimizer's
-    slots, once, before they are sharded.
+    the models of `model.packed()` and `model.carried()`; those that carry a state are created after this call. The
+    model itself is created whole in each process, and so are the optimizer's slots, once, before they are sharded.
 
     `variable.value` is a `DTensor` between steps. Calls that read values, such as `get_weights`, `save` and
     `save_weights`, gather one variable after the other, so every process must make them; use a `with` block of
@@ -45,32 +39,6 @@ def fully_shard(model: LanguageModel, mesh: Any = None, *, reshard_after_forward
 
     Reference: Zhao et al. 2023 (arXiv 2304.11277); PyTorch's documentation of `torch.distributed.fsdp.fully_shard`.
     """
-    if keras.backend.backend() != "torch":
-        raise ValueError(
-            "fully_shard: the backend must be torch; on JAX use keras_griffin.distribution.layout_map. "
-            f"Got {keras.backend.backend()}."
-        )
-    if not isinstance(model, LanguageModel):
-        raise ValueError(f"fully_shard: the model must be a LanguageModel, such as Griffin. Got {model!r}.")
-    if model.divided_parameters is not None:
-        raise ValueError("fully_shard: a model can be sharded only once. Got one that is sharded already.")
+    check_can_be_shared("fully_shard", model, "keras_griffin.distribution.layout_map")
     divided = importlib.import_module("keras_griffin.distribution.torch_fully_shard")
-    model.divided_parameters = divided.DividedParameters(model, mesh, reshard_after_forward)
-
-
-def gathered(model: keras.Model) -> contextlib.AbstractContextManager:
-    """A `with` block in which a model sharded by `fully_shard`, and its optimizer, are whole in every process.
-
-    Every process must enter and leave the block. Inside, each process may save, decode or read on its own. A value that
-    is assigned there, as by `load_weights`, must be assigned by every process. Training inside the block is refused.
-
-    Args:
-        model: a `LanguageModel`, or its `packed()` or `carried()` model, whose optimizer is gathered then.
-
-    Raises:
-        ValueError: the model is not sharded.
-    """
-    divided = divided_parameters_of(model) if isinstance(model, FirstBatch) else None
-    if divided is None:
-        raise ValueError(f"gathered: the model must be sharded by fully_shard. Got {model!r}.")
-    return divided.gathered(model)
+    model.processes = divided.DividedParameters(model, mesh, reshard_after_forward)

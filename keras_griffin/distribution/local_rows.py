@@ -54,6 +54,11 @@ class LocalRows(DatasetView):
         self.index = index
         self.count = count
 
+    @property
+    def whole(self) -> keras.utils.PyDataset:
+        """`data`: what all processes read together, however many they are."""
+        return self.data
+
     def __getitem__(self, index):
         return keras.tree.map_structure(self._part, self.data[index])
 

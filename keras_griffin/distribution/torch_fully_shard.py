@@ -9,17 +9,16 @@ import functools
 import math
 import warnings
 import weakref
-import zlib
 from collections.abc import Callable, Iterable
 
 import keras
-import numpy as np
 import torch
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from keras_griffin.distribution.torch_data_parallel import SharedBatch, check_same_everywhere
 from keras_griffin.generation.compilers.compile import forget
-from keras_griffin.models.parameters import Divided
+from keras_griffin.models.parameters import Divided, OverProcesses
 
 #: The methods of a block that compute with its variables.
 _METHODS = ("call", "advance")
@@ -92,21 +91,22 @@ class ParameterGroup(torch.nn.Module):
         return self.smallest.whole is not None
 
 
-class DividedParameters:
+class DividedParameters(OverProcesses):
     """The weights of a language model, divided: see `keras_griffin.distribution.fully_shard`."""
 
+    divides = True
+
     def __init__(self, model: keras.Model, mesh, reshard_after_forward):
-        if not torch.distributed.is_initialized():
-            raise ValueError("fully_shard: torch.distributed.init_process_group must have been called. Got no group.")
         if not hasattr(FSDPModule, "reset_iter_state"):
             raise ValueError(
                 "fully_shard: PyTorch must have FSDPModule.reset_iter_state, as of 2.13, to recover after a failed "
                 f"step. Got {torch.__version__}."
             )
-        _check_same_everywhere(model)
+        check_same_everywhere("fully_shard", model.weights)
         if mesh is None:
             device = model.token_embedding.embeddings.value.device.type
             mesh = torch.distributed.device_mesh.init_device_mesh(device, (torch.distributed.get_world_size(),))
+        self.batch = SharedBatch(mesh.get_group() if mesh.ndim == 1 else None)
         options = {"mesh": mesh, "reshard_after_forward": reshard_after_forward}
         blocks = [ParameterGroup(_floats(block), (), options) for block in model.blocks]
         rest = [weight for weight in _floats(model) if not isinstance(weight, DividedWeight)]
@@ -164,7 +164,8 @@ class DividedParameters:
         for variable in divided:
             variable.whole = variable.parts.detach().full_tensor()
         try:
-            yield
+            with self.batch.alone():
+                yield
         finally:
             for variable in divided:
                 variable.whole = None
@@ -192,19 +193,6 @@ class DividedParameters:
             for slot in optimizer.variables:
                 if slot.ndim and not isinstance(slot, DividedVariable):
                     _become(DividedVariable, slot, _divided(slot.value, self.root.smallest.parts))
-
-
-def _check_same_everywhere(model):
-    """Check that all processes have the same weights: each takes its part of its own, so others would be mixed up."""
-    own = [zlib.crc32(np.ascontiguousarray(weight).reshape(-1).view("uint8").data) for weight in model.weights]
-    of_all = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(of_all, own)
-    different = [index for index, others in enumerate(of_all) if others != of_all[0]]
-    if different:
-        raise ValueError(
-            "fully_shard: the processes must begin with the same weights, by keras.utils.set_random_seed or from a "
-            f"file. Got different ones in process {', '.join(map(str, different))}."
-        )
 
 
 def _become(kind, variable, parts):

@@ -16,7 +16,7 @@ from keras_griffin.models.config import GriffinConfig
 from keras_griffin.models.documents import document_boundaries, newest_step, without_padding
 from keras_griffin.models.given_config import GivenConfig, config_of
 from keras_griffin.models.lora import Lora, check_no_lora, check_undivided, enable_lora, merge_lora
-from keras_griffin.models.parameters import without_garbage_collection
+from keras_griffin.models.parameters import OverProcesses, without_garbage_collection
 from keras_griffin.models.residual_blocks import residual_blocks
 from keras_griffin.models.saving.adapter_files import load_adapter, save_adapter
 from keras_griffin.models.saving.from_preset import from_preset
@@ -76,8 +76,8 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
 
     #: The pattern of a family's models, in place of the config's; None if they keep it.
     family_pattern: tuple[str, ...] | None = None
-    #: The weights as divided by `keras_griffin.distribution.fully_shard`, on PyTorch.
-    divided_parameters: Any = None
+    #: Set by `data_parallel` and `fully_shard` of `keras_griffin.distribution`, on PyTorch.
+    processes: OverProcesses | None = None
     #: The adapters that `enable_lora` has added.
     lora: Lora | None = None
 
@@ -299,8 +299,8 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
         return self
 
     def _check_whole(self, function_name):
-        if self.divided_parameters is not None:
-            self.divided_parameters.check_whole(function_name)
+        if self.processes is not None:
+            self.processes.check_whole(function_name)
 
     def quantize(self, mode=None, config=None, filters=None, **kwargs):
         """Quantise the projections and the gates of recurrences to `"int8"` or `"int4"`; see `keras.Model.quantize`.

@@ -10,7 +10,7 @@ from keras_griffin.checks import COUNT, POSITIVE, checked
 from keras_griffin.layers.base.initialization import random_initializer
 from keras_griffin.layers.base.sublayers import with_parts
 from keras_griffin.layers.projection import kernel_of
-from keras_griffin.models.parameters import without_garbage_collection
+from keras_griffin.models.parameters import is_divided, without_garbage_collection
 from keras_griffin.models.saving.quantization import MODES
 from keras_griffin.models.saving.weights import as_array, assign
 
@@ -153,7 +153,7 @@ def check_no_lora(function_name: str, model: keras.Model | None) -> None:
 
 def check_undivided(function_name: str, model: keras.Model) -> None:
     """Refuse a model whose weights `keras_griffin.distribution.fully_shard` has divided."""
-    if model.divided_parameters is not None:
+    if is_divided(model):
         raise ValueError(f"{function_name}: the weights must not be divided. Got a model that fully_shard has divided.")
 
 

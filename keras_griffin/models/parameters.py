@@ -1,5 +1,6 @@
 """A model's parameters while it computes: whole, or divided over processes."""
 
+import abc
 import contextlib
 import gc
 from collections.abc import Callable, Iterator
@@ -14,25 +15,56 @@ class Divided(keras.Variable):
     parts: Any
 
 
+class OverProcesses(abc.ABC):
+    """How several processes of PyTorch train one language model, each with its rows of every batch."""
+
+    #: Whether each process holds a part of every weight.
+    divides = False
+    #: The processes that share a batch, B / P rows each: this is `index` of `count`, and sums are over all.
+    batch: Any
+
+    @abc.abstractmethod
+    def run(self, model: keras.Model, function: Callable, *args, **kwargs):
+        """Call a function that computes with the weights of a model."""
+
+    @abc.abstractmethod
+    def reset_on_error(self) -> contextlib.AbstractContextManager:
+        """A `with` block after whose failure the next step starts afresh."""
+
+    @abc.abstractmethod
+    def check_whole(self, function_name: str) -> None:
+        """Raise a ValueError if a weight is not whole now."""
+
+    @abc.abstractmethod
+    def gathered(self, model: keras.Model) -> contextlib.AbstractContextManager:
+        """A `with` block in which each process computes on its own, with whole weights."""
+
+
 def with_whole_weights(model, function: Callable, *args, **kwargs):
     """The result of a function that computes with the weights of a `FirstBatch`; divided ones are gathered for it."""
-    divided = divided_parameters_of(model)
-    if divided is not None:
-        return divided.run(model, function, *args, **kwargs)
+    processes = processes_of(model)
+    if processes is not None:
+        return processes.run(model, function, *args, **kwargs)
     check_parameters(model)
     return function(*args, **kwargs)
 
 
 def reset_on_error(model) -> contextlib.AbstractContextManager:
     """A `with` block whose failure, in either direction of a step, does not affect the next step."""
-    divided = divided_parameters_of(model)
-    return contextlib.nullcontext() if divided is None else divided.reset_on_error()
+    processes = processes_of(model)
+    return contextlib.nullcontext() if processes is None else processes.reset_on_error()
 
 
-def divided_parameters_of(model):
-    """The result of `keras_griffin.distribution.fully_shard` for the language model of a `FirstBatch`, or None."""
+def processes_of(model) -> OverProcesses | None:
+    """How several processes train the language model of a `FirstBatch`; None if one does, or it is unknown."""
     language_model = model.known_language_model()
-    return None if language_model is None else language_model.divided_parameters
+    return None if language_model is None else language_model.processes
+
+
+def is_divided(model) -> bool:
+    """Whether `keras_griffin.distribution.fully_shard` has divided the weights of a `FirstBatch`."""
+    processes = processes_of(model)
+    return processes is not None and processes.divides
 
 
 @contextlib.contextmanager

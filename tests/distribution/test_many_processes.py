@@ -1,20 +1,21 @@
-"""One model in several processes has the losses that it has in one."""
+"""One model in several processes of JAX has the losses that it has in one."""
 
+import contextlib
 import socket
 
 import keras
 import numpy as np
 import pytest
 
-from keras_griffin.distribution import LocalRows, layout_map
+from keras_griffin.distribution import LocalRows, gathered, layout_map
 from keras_griffin.models import Griffin
 from tests.distribution.processes import answers_of
-from tests.distribution.tiny import CONFIG, EPOCHS, ROWS, Batches, model, windows
+from tests.distribution.tiny import CONFIG, EPOCHS, Batches
 
 BACKEND = keras.backend.backend()
 
 
-def fit_on_jax(kind, address, processes, index):
+def fit_on_jax(kind, file, address, processes, index):
     keras.utils.set_random_seed(0)
     data = Batches()
     if processes > 1:
@@ -26,66 +27,34 @@ def fit_on_jax(kind, address, processes, index):
             distribution = keras.distribution.ModelParallel(layout_map=layouts, auto_shard_dataset=False)
         keras.distribution.set_distribution(distribution)
         data = LocalRows(data)
-    losses = Griffin(CONFIG).fit(data, epochs=EPOCHS, shuffle=False, verbose=0).history["loss"]
-    return losses, len(data[0][0])
+    trained = Griffin(CONFIG)
+    losses = trained.fit(data, epochs=EPOCHS, shuffle=False, verbose=0).history["loss"]
+    # One process alone saves and reads the whole model, and all go on with their parts.
+    with gathered(trained) if processes > 1 else contextlib.nullcontext():
+        if index == 0:
+            trained.save(file)
+            said = np.asarray(trained.generate([[1, 2, 3]], 8)).tolist()
+            assert said == np.asarray(keras.saving.load_model(file).generate([[1, 2, 3]], 8)).tolist()
+            sums = [float(np.abs(np.asarray(variable)).sum()) for variable in trained.optimizer.variables]
+    losses += trained.fit(data, epochs=1, shuffle=False, verbose=0).history["loss"]
+    return losses, len(data[0][0]), (said, sums) if index == 0 else None
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="keras.distribution is JAX's alone")
 @pytest.mark.slow
-def test_two_processes_of_jax_train_one_model():
+def test_two_processes_of_jax_train_one_model(tmp_path):
     with socket.socket() as free, socket.socket() as other:
         free.bind(("127.0.0.1", 0))
         other.bind(("127.0.0.1", 0))
         addresses = [f"127.0.0.1:{end.getsockname()[1]}" for end in (free, other)]
     kinds = zip(("data", "model"), addresses, strict=True)
-    runs = [("one", "-", 1, 0), *((kind, address, 2, index) for kind, address in kinds for index in (0, 1))]
-    (expected, _), *many = answers_of(fit_on_jax, *runs)
-    assert [rows for _, rows in many] == [4, 4, 8, 8]
-    for losses, _ in many:
+    places = [("one", "-", 1, 0), *((kind, address, 2, index) for kind, address in kinds for index in (0, 1))]
+    runs = [(kind, tmp_path / f"{kind}.keras", *place) for kind, *place in places]
+    (expected, _, (said, sums)), *many = answers_of(fit_on_jax, *runs)
+    assert [rows for _, rows, _ in many] == [4, 4, 8, 8]
+    for losses, _, alone in many:
         np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-5)
+        if alone:
+            assert alone[0] == said
+            np.testing.assert_allclose(alone[1], sums, rtol=1e-4)
     assert expected[1] < expected[0]
-
-
-def loop_and_fit_on_pytorch(file, processes, index):
-    import torch
-
-    torch.distributed.init_process_group("gloo", f"file://{file}", rank=index, world_size=processes)
-
-    def mean_of(number):
-        total = torch.tensor(number)
-        torch.distributed.all_reduce(total)
-        return total.item() / processes
-
-    def averaged(gradient):
-        torch.distributed.all_reduce(gradient)
-        return gradient / processes
-
-    shared = torch.nn.parallel.DistributedDataParallel(model())
-    optimizer = torch.optim.AdamW(shared.parameters(), lr=1e-3)
-    inputs, targets = (torch.tensor(x).long() for x in windows())
-    size, losses = 8 // processes, []
-    for start in [*range(0, ROWS, 8)] * EPOCHS:
-        own = slice(start + index * size, start + (index + 1) * size)
-        loss = torch.nn.functional.cross_entropy(shared(inputs[own]).flatten(0, 1), targets[own].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(mean_of(loss.item()))
-
-    trained = model()
-    for variable in trained.trainable_variables:
-        variable.value.register_hook(averaged)
-    data = LocalRows(Batches(), index, processes)
-    history = trained.fit(data, epochs=EPOCHS, shuffle=False, verbose=0).history["loss"]
-    return losses, [mean_of(loss) for loss in history]
-
-
-@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's processes")
-@pytest.mark.slow
-def test_two_processes_of_pytorch_train_one_model(tmp_path):
-    runs = [(tmp_path / "alone", 1, 0), (tmp_path / "together", 2, 0), (tmp_path / "together", 2, 1)]
-    one, *two = answers_of(loop_and_fit_on_pytorch, *runs)
-    for answer in two:
-        for losses, expected in zip(answer, one, strict=True):
-            np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-5)
-            assert expected[-1] < expected[0]

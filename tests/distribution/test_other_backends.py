@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from keras_griffin.distribution import fully_shard, gathered, layout_map, sequence_parallel, time_along
+from keras_griffin.distribution import data_parallel, fully_shard, layout_map, sequence_parallel, time_along
 from keras_griffin.distribution.time_along import require_jax
 from tests.distribution.tiny import CONFIG, model
 
@@ -16,6 +16,11 @@ CALLS = {
         "jax",
         lambda: layout_map(CONFIG, keras.distribution.DeviceMesh((1, 1), ["batch", "model"], ["cpu:0"])),
         "the backend must be jax, the only one with Keras's distribution.",
+    ),
+    "data_parallel": (
+        "torch",
+        lambda: data_parallel(model()),
+        "the backend must be torch; on JAX use keras.distribution.DataParallel.",
     ),
     "fully_shard": (
         "torch",
@@ -33,9 +38,3 @@ def test_another_backend_is_refused(name):
     with pytest.raises(ValueError) as error:
         call()
     assert str(error.value) == f"{name}: {sentence} Got {keras.backend.backend()}."
-
-
-@pytest.mark.parametrize("kind", [model, lambda: keras.layers.Dense(2)])
-def test_only_a_sharded_model_is_gathered(kind):
-    with pytest.raises(ValueError, match="^gathered: the model must be sharded by fully_shard. Got <"):
-        gathered(kind())

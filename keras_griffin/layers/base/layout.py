@@ -25,3 +25,12 @@ def with_layout(x: Tensor, path: str) -> Tensor:
     parts = {None: 1, **dict(zip(mesh.axis_names, mesh.shape, strict=True))}
     divides = all(size % parts[axis] == 0 for size, axis in zip(tensor.shape, layout.axes, strict=True))
     return x if have_values((tensor,)) or not divides else keras.distribution.distribute_tensor(tensor, layout)
+
+
+def layout_of_rows(ndim: int) -> keras.distribution.TensorLayout | None:
+    """The layout of a variable with the rows of a batch in the active `keras.distribution`; None without one."""
+    distribution = keras.distribution.distribution()
+    if distribution is None or not ndim:
+        return None
+    axes = [distribution.batch_dim_name, *[None] * (ndim - 1)]
+    return keras.distribution.TensorLayout(axes, distribution.device_mesh)

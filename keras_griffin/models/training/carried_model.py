@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_griffin.checks import COUNT, checked
 from keras_griffin.generation.capacity import grows
+from keras_griffin.layers.base.layout import layout_of_rows
 from keras_griffin.models.training.chunked_loss import ChunkedLoss
 from keras_griffin.models.training.shared_model import SharedModel
 from keras_griffin.shapes import State, Tensor
@@ -29,8 +30,10 @@ class CarriedState(keras.layers.Layer):
 
     def _zeros(self, name, shape, dtype):
         dtype = keras.backend.standardize_dtype(dtype)
-        # Not cast: a recurrent state is float32 whatever the compute dtype.
-        return self.add_weight(tuple(shape), "zeros", dtype, trainable=False, autocast=False, name=name)
+        # Not cast: a recurrent state is float32 whatever the compute dtype. Each device has the state of its rows.
+        options = {"trainable": False, "autocast": False, "layout": layout_of_rows(len(shape))}
+        with keras.name_scope(self.name):
+            return keras.Variable("zeros", tuple(shape), dtype, name=name, **options)
 
     def read(self, chunk: Tensor, initial_state: State) -> State:
         """The state from which each row continues with its `chunk (B,)`: the carried one, or else the initial one."""
@@ -95,7 +98,14 @@ class CarriedModel(SharedModel):
     def __init__(self, language_model: keras.Model, batch_size: int, **kwargs: Any):
         super().__init__(language_model, **kwargs)
         batch_size = checked(type(self).__name__, COUNT, batch_size=batch_size)
-        state = language_model.initial_state(batch_size)
+        processes = language_model.processes
+        count = 1 if processes is None else processes.batch.count
+        if batch_size % count:
+            raise ValueError(
+                f"{type(self).__name__}: the number of processes must divide batch_size. Got {count} and {batch_size}."
+            )
+        self.rows = batch_size // count
+        state = language_model.initial_state(self.rows)
         if grows(state):
             raise ValueError(
                 f"{type(self).__name__}: no mixer's state may grow. Got the block pattern "
@@ -112,11 +122,16 @@ class CarriedModel(SharedModel):
         self.carried = CarriedState(state, name="carried")
         self.carried_in_validation = CarriedState(state, name="carried_in_validation")
 
+    def shared_rows(self) -> list[keras.Variable]:
+        """The variables of which each of several PyTorch processes holds the rows of its part of a batch."""
+        states = (self.carried, self.carried_in_validation) if self.rows < self.batch_size else ()
+        return [variable for state in states for variable in state.variables if variable is not state.out_of_order]
+
     def call(self, inputs, training=False):
         """Continue from the carried state; see the class."""
         token_ids, segment_ids, chunk = (self._rows(name, inputs[name]) for name in self.batch_names)
         model, carried = self.language_model, self.carried if training else self.carried_in_validation
-        state = carried.read(chunk, model.initial_state(self.batch_size))
+        state = carried.read(chunk, model.initial_state(self.rows))
         x, state = model.advance_without_logits(
             token_ids, state, segment_ids=segment_ids, rematerialize=training and model.rematerialize
         )
@@ -126,12 +141,12 @@ class CarriedModel(SharedModel):
     def _rows(self, name, tensor):
         """An input as int32 with B rows, a number that TensorFlow may not know."""
         tensor = ops.cast(tensor, "int32")
-        if tensor.shape[0] not in (None, self.batch_size):
+        if tensor.shape[0] not in (None, self.rows):
             raise ValueError(
-                f"{type(self).__name__}: every batch must have the {self.batch_size} rows whose state is carried. "
+                f"{type(self).__name__}: every batch must have the {self.rows} rows whose state is carried. "
                 f"Got {tensor.shape[0]} in {name}."
             )
-        return ops.reshape(tensor, (self.batch_size, *ops.shape(tensor)[1:]))
+        return ops.reshape(tensor, (self.rows, *ops.shape(tensor)[1:]))
 
     def outputs_of(self, vectors: Tensor) -> Tensor:
         """Logits of the vectors `(B, T, D)`."""

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_griffin.models.parameters import with_whole_weights
+from keras_griffin.models.parameters import processes_of, with_whole_weights
 from keras_griffin.models.training.first_batch import BatchRules
 from keras_griffin.models.training.next_token_loss import for_each_target, weighted_mean
 from keras_griffin.models.training.shared_model import SharedModel
@@ -83,7 +83,11 @@ class ChunkedLoss(SharedModel):
             # A target without weight may be anything; multiplying by zero would leave NaN.
             targets = ops.where(weights != 0, targets, ops.zeros_like(targets))
         nats = self.losses_of(y_pred, targets)
-        # In one row: over several, Keras's metric would compute the mean of means.
-        bits = ops.reshape(ops.where(weights != 0, ops.stop_gradient(nats), 0.0), (-1,)) / math.log(2)
-        self._bits.update_state(bits, ops.reshape(weights, (-1,)))
-        return weighted_mean(nats, weights)
+        loss, weight = weighted_mean(nats, weights), ops.sum(weights)
+        bits = ops.sum(ops.where(weights != 0, ops.stop_gradient(nats), 0.0) * weights) / math.log(2)
+        processes = processes_of(self)
+        if processes is not None:
+            loss = processes.batch.loss_of_all(loss, weight)
+            bits, weight = processes.batch.mean_of_all(ops.stack([bits, weight]))
+        self._bits.update_state(ops.divide_no_nan(bits, weight), weight)
+        return loss

@@ -15,8 +15,9 @@ from keras import ops
 
 from keras_griffin import backends
 from keras_griffin.models.lora import check_no_lora
-from keras_griffin.models.parameters import divided_parameters_of, reset_on_error, with_whole_weights
+from keras_griffin.models.parameters import is_divided, processes_of, reset_on_error, with_whole_weights
 from keras_griffin.models.token_ids import as_rows, check_inputs, check_no_text, check_token_ids
+from keras_griffin.models.training.next_token_loss import for_each_target
 
 #: The arguments of Keras's methods that hold batches.
 _DATA = ("x", "y", "sample_weight")
@@ -104,6 +105,18 @@ class FirstBatch:
         with reset_on_error(self):
             return super().train_on_batch(*args, **kwargs)
 
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The loss; over several processes, that of all their rows. See `keras.Model.compute_loss`."""
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        processes = processes_of(self)
+        if processes is None or y is None:
+            return loss
+        kind = getattr(self, "loss", None)
+        is_weighted = isinstance(kind, keras.losses.Loss) and kind.reduction == "mean_with_sample_weight"
+        has_weights = is_weighted and sample_weight is not None
+        weights = for_each_target(sample_weight if has_weights else ops.ones(ops.shape(y)[:1]), y)
+        return processes.batch.loss_of_all(loss, ops.sum(weights))
+
     def known_language_model(self) -> keras.Model | None:
         """The language model that is trained; None if unknown."""
         return None
@@ -160,7 +173,7 @@ def check_trainable(function_name: str, model: keras.Model) -> None:
     optimizer = getattr(model, "optimizer", None)
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     # Divided weights have their own check.
-    if optimizer is None or not optimizer.built or divided_parameters_of(model) is not None:
+    if optimizer is None or not optimizer.built or is_divided(model):
         return
     known = {id(variable) for variable in optimizer._trainable_variables}
     unknown = [variable.path for variable in trainable if id(variable) not in known]

@@ -14,17 +14,18 @@ import keras
 from keras_griffin.checks import COUNT, checked
 from keras_griffin.training.data.rest_of_epoch import RestOfEpoch
 from keras_griffin.training.interruption import noted_signals
-from keras_griffin.training.resuming.processes import (
-    all_processes,
+from keras_griffin.training.resuming.processes import all_processes
+from keras_griffin.training.resuming.run_course import RunCourse
+from keras_griffin.training.resuming.run_description import check_same_run, describe_run, describe_shares
+from keras_griffin.training.resuming.run_folder import RunFolder
+from keras_griffin.training.resuming.run_state import check_variables
+from keras_griffin.training.resuming.shares import (
+    check_rows,
     check_same_weights,
     gather_snapshot,
     share_facts,
     share_snapshot,
 )
-from keras_griffin.training.resuming.run_course import RunCourse
-from keras_griffin.training.resuming.run_description import check_same_run, describe_run, describe_shares
-from keras_griffin.training.resuming.run_folder import RunFolder
-from keras_griffin.training.resuming.run_state import check_variables
 
 #: Options of `fit` that a run sets itself.
 _DECIDED = {"batch_size", "initial_epoch", "sample_weight", "shuffle", "steps_per_epoch", "validation_split", "x", "y"}
@@ -188,6 +189,7 @@ class ResumableRun:
 
     def _matched(self, processes, saved, model, data):
         """The description of the run, and the snapshot, checked to be of that run, that this process resumes from."""
+        check_rows(processes, data)
         facts = share_facts(processes, saved)
         if facts:
             # The comparison includes the first batch, of the epoch in which the run began.
@@ -201,7 +203,7 @@ class ResumableRun:
         check_same_run(facts["description"], description)
         with processes.as_one():
             if processes.is_writer:
-                check_variables(model, saved.tensors)
+                check_variables(model, saved.tensors, processes)
         return description, share_snapshot(processes, saved, facts)
 
     def remove(self) -> None:

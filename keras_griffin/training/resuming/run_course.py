@@ -48,6 +48,7 @@ class RunCourse(keras.callbacks.Callback):
         self.rest, self.saved, self.save_every, self.noted = rest, saved, save_every, noted
         self._write = write
         self._processes = processes or Processes()
+        self._share = self._processes.share_of_metrics(facts.get("count", self._processes.count))
         self.others = [*callbacks, keras.callbacks.History()]
         bar = [_BarFromTheStart(rest)] if verbose != 0 else []
         self.callbacks = [self, *self.others, *bar, _After(self)]
@@ -55,7 +56,7 @@ class RunCourse(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Restore the variables and the logs."""
         if self.saved:
-            restore_variables(self.model, self.saved.tensors)
+            restore_variables(self.model, self.saved.tensors, self._processes)
             restore_logs(self.others, self.saved.facts["callbacks"])
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -68,18 +69,18 @@ class RunCourse(keras.callbacks.Callback):
             # `fit` restarts its count of batches there.
             if hasattr(callback, "first_batch"):
                 callback.first_batch = rest.start
-        if rest.start and self.saved and not restore_metrics(self.model, self.saved.tensors):
+        if rest.start and self.saved and not restore_metrics(self.model, self.saved.tensors, self._share):
             # On TensorFlow, metrics get their variables in the first step.
             batch = rest[0]
             self.model.test_on_batch(*(batch if isinstance(batch, (tuple, list)) else [batch]))
-            restore_variables(self.model, self.saved.tensors)
-            restore_metrics(self.model, self.saved.tensors)
+            restore_variables(self.model, self.saved.tensors, self._processes)
+            restore_metrics(self.model, self.saved.tensors, self._share)
 
     def save(self, epoch: int, start: int, is_stopped: bool = False) -> None:
         """Save the state before a batch."""
         backends.active().sync_variables(self.model)
         states, arrays = callback_states(self.others)
-        arrays.update(copy_variables(self.model, with_metrics=start > 0))
+        arrays.update(copy_variables(self.model, start > 0, self._processes))
         place = {"step": self.step, "epoch": epoch, "start": start, "is_stopped": is_stopped}
         self._write(self.step, arrays, {**place, "first_epoch": self.first_epoch, "callbacks": states})
 

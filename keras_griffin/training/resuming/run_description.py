@@ -4,6 +4,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -35,6 +36,8 @@ _PIECE_BYTES = 1 << 24
 def describe_run(model: keras.Model, data: keras.utils.PyDataset) -> dict:
     """The settings of model, optimizer, loss and data, and a checksum of the first batch of its epoch, as JSON."""
     backends.active().before_config_is_written()
+    # Which rows of it a process reads may change.
+    data = getattr(data, "whole", data)
     # Before its attributes are read: a dataset may set some on first use.
     first_batch = 0
     for leaf in keras.tree.flatten(data[0]):
@@ -51,20 +54,26 @@ def describe_shares(descriptions: list[dict]) -> dict:
     """The first description of a run's processes, and how the data of the others differ from it."""
     of_data = ({name: one[name] for name in ("data", "first_batch")} for one in descriptions)
     first, *rest = (dict(_leaves(part, is_split=True)) for part in of_data)
-    shares = {}
+    shares: dict[str, Any] = {}
     for index, share in enumerate(rest, 1):
         if others := {place: json.loads(value) for place, value in share.items() if first.get(place) != value}:
             shares[f"process {index}"] = others
-    return {**descriptions[0], "processes": len(descriptions), "shares": shares}
+    # Only if each has data of its own are they bound to their number.
+    return {**descriptions[0], "shares": shares and {**shares, "processes": len(descriptions)}}
 
 
 def check_same_run(saved: dict, given: dict) -> None:
     """Check that two descriptions are of the same run; the error names `model.window 64 instead of 128`."""
-    leaves = [dict(_leaves(one)) for one in (saved, given)]
+    leaves = [dict(_leaves(one)) for one in (_without_number(saved), given)]
     # The first batch follows from the settings, so it is named only if they are equal.
     settings = [{name: text for name, text in each.items() if not name.endswith("first_batch")} for each in leaves]
     for old, new in (settings, leaves):
         check_same("a run must resume with the settings that it began with", old, new)
+
+
+def _without_number(description):
+    """Without the number of processes, as of earlier versions."""
+    return {name: part for name, part in description.items() if name != "processes"}
 
 
 def check_same(rule: str, saved: Mapping[str, str], given: Mapping[str, str]) -> None:

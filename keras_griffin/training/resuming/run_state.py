@@ -13,7 +13,8 @@ import keras
 import numpy as np
 
 from keras_griffin.files import atomic_file
-from keras_griffin.models.saving.weights import as_array, assign
+from keras_griffin.models.saving.weights import assign
+from keras_griffin.training.resuming.processes import Processes
 from keras_griffin.training.resuming.run_description import check_same
 
 Callbacks = Sequence[keras.callbacks.Callback]
@@ -27,28 +28,26 @@ _SAVED_ATTRIBUTES = {
 }
 
 
-def copy_variables(model: keras.Model, with_metrics: bool) -> dict[str, np.ndarray]:
+def copy_variables(model: keras.Model, with_metrics: bool, processes: Processes) -> dict[str, np.ndarray]:
     """The variables of a model and its optimizer, bit by bit, by names such as `model/3/block_0/mlp/up/kernel`.
 
-    On a CPU some arrays are views of the variables.
+    What processes hold in parts is gathered. On a CPU some arrays are views of the variables.
     """
-    arrays = {}
-    for place, variable in _walk(model, with_metrics):
-        # JAX's arrays may be partial; processes of the other backends hold whole variables.
-        value = variable.value
-        if not (getattr(value, "is_fully_addressable", True) or getattr(value, "is_fully_replicated", False)):
-            raise ValueError(
-                "ResumableRun: this process must hold the whole of every variable; if several processes share them, "
-                f"keras.callbacks.OrbaxCheckpoint saves each part. Got {variable.path} in parts."
-            )
-        arrays[_name(place, variable)] = as_array(variable)
-    return arrays
+    rows = _shared_rows(model)
+    return {
+        _name(place, variable): processes.whole(variable, id(variable) in rows)
+        for place, variable in _walk(model, with_metrics)
+    }
 
 
-def check_variables(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
+def check_variables(model: keras.Model, arrays: Mapping[str, np.ndarray], processes: Processes) -> None:
     """Check that arrays match the variables of the model and its optimizer, before any is overwritten."""
+    rows = _shared_rows(model)
     names = {place: _name(place, variable) for place, variable in _walk(model)}
-    given = {names[place]: _described(variable) for place, variable in _walk(model)}
+    given = {
+        names[place]: _described(variable, processes.count if id(variable) in rows else 1)
+        for place, variable in _walk(model)
+    }
     saved = {
         names.get(place_of(name), name): _described(array)
         for name, array in arrays.items()
@@ -57,20 +56,25 @@ def check_variables(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> Non
     check_same("the variables must be those of the run", saved, given)
 
 
-def restore_variables(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
+def restore_variables(model: keras.Model, arrays: Mapping[str, np.ndarray], processes: Processes) -> None:
     """Restore the variables of the model and its optimizer from arrays that passed `check_variables`."""
-    stored = {place_of(name): name for name in arrays}
+    stored, rows = {place_of(name): name for name in arrays}, _shared_rows(model)
     for place, variable in _walk(model):
-        assign(variable, arrays[stored[place]])
+        array = arrays[stored[place]]
+        assign(variable, processes.own_rows(array) if id(variable) in rows else array)
 
 
-def restore_metrics(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> bool:
-    """Restore the metrics' variables; False if they do not all exist yet, as on TensorFlow before the first step."""
+def restore_metrics(model: keras.Model, arrays: Mapping[str, np.ndarray], share: float) -> bool:
+    """Restore the metrics' variables, times `share`.
+
+    False if they do not all exist yet, as on TensorFlow before the first step.
+    """
     stored = {place_of(name): name for name in arrays if name.startswith("metrics/")}
     if len(stored) != len(model.metrics_variables):
         return False
     for index, variable in enumerate(model.metrics_variables):
-        assign(variable, arrays[stored["metrics", str(index)]])
+        array = arrays[stored["metrics", str(index)]]
+        assign(variable, (share * array).astype(array.dtype))
     return True
 
 
@@ -132,8 +136,14 @@ def _walk(model, with_metrics=False) -> Iterator[tuple[tuple[str, ...], keras.Va
             yield (kind, str(index)), variable
 
 
-def _described(array) -> str:
-    return f"{tuple(array.shape)} of {array.dtype}"
+def _shared_rows(model) -> set[int]:
+    """The variables whose rows are those of a batch, B / P in each process."""
+    return {id(variable) for variable in getattr(model, "shared_rows", list)()}
+
+
+def _described(array, count=1) -> str:
+    rows = [count * size for size in array.shape[:1]]
+    return f"{(*rows, *array.shape[1:])} of {array.dtype}"
 
 
 def _saved_attributes(callback) -> tuple[str, ...]:

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from keras_griffin import backends
+from keras_griffin.distribution import LocalRows
 from keras_griffin.training import RandomWindows, ResumableRun
-from keras_griffin.training.resuming.processes import (
-    Processes,
-    all_processes,
+from keras_griffin.training.resuming.processes import Processes, all_processes
+from keras_griffin.training.resuming.run_file import RunFile
+from keras_griffin.training.resuming.shares import (
+    check_rows,
     check_same_weights,
     gather_snapshot,
     share_facts,
     share_snapshot,
 )
-from keras_griffin.training.resuming.run_file import RunFile
 from tests.training.resuming.cut_off_run import make_model
 
 any_backend = pytest.mark.any_backend
@@ -123,6 +124,32 @@ def test_from_a_run_of_one_process_all_get_what_there_is():
     for snapshot in shared(COMMON, {"step": 4, "callbacks": {"History 0": 1}}):
         assert set(snapshot.tensors) == set(COMMON) and snapshot.facts["callbacks"] == {"History 0": 1}
     assert in_two(share_facts, (None, None)) == [None, None]
+
+
+@any_backend
+def test_from_another_number_of_processes_all_get_what_the_first_had():
+    tensors = {**COMMON, "process/1/metrics/0/loss": np.array(2.0), "metrics/0/loss": np.array(1.0)}
+    others = {"1": {"callbacks": {"History 0": 2}, "arrays_of_callbacks": []}}
+    for snapshot in shared(tensors, {"callbacks": {"History 0": 1}, "count": 3, "others": others}):
+        assert set(snapshot.tensors) == {*COMMON, "metrics/0/loss"} and snapshot.tensors["metrics/0/loss"] == 1
+        assert snapshot.facts["callbacks"] == {"History 0": 1}
+
+
+@any_backend
+def test_rows_are_gathered_in_order_and_divided_again():
+    rows = [keras.Variable(np.arange(6).reshape(3, 2) + start, dtype="bfloat16") for start in (0, 6)]
+    for whole in in_two(Processes.whole, rows, (True, True)):
+        np.testing.assert_array_equal(whole.astype("float32"), np.arange(12).reshape(6, 2))
+    assert [own.tolist() for own in in_two(Processes.own_rows, 2 * [np.arange(6)])] == [[0, 1, 2], [3, 4, 5]]
+
+
+@any_backend
+def test_rows_that_are_read_twice_or_never_are_refused():
+    windows = RandomWindows(np.arange(99), 4, 2, 2)
+    in_two(check_rows, [LocalRows(windows, index, 2) for index in (0, 1)])
+    in_two(check_rows, (windows, windows))
+    with pytest.raises(ValueError, match="each part of a batch, .* Got parts 0 of 2, 0 of 2 in processes 0 to 1."):
+        in_two(check_rows, [LocalRows(windows, 0, 2) for _ in range(2)])
 
 
 @any_backend

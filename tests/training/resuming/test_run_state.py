@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.training import BestCheckpoint
+from keras_griffin.training.resuming.processes import Processes
 from keras_griffin.training.resuming.run_state import (
     callback_states,
     check_variables,
@@ -15,6 +16,8 @@ from keras_griffin.training.resuming.run_state import (
     restore_metrics,
     restore_variables,
 )
+
+ALONE = Processes()
 
 
 class Odd(keras.layers.Layer):
@@ -49,19 +52,19 @@ def changed():
 
 
 def test_every_variable_comes_back_bit_by_bit():
-    arrays = copy_variables(changed(), with_metrics=True)
+    arrays = copy_variables(changed(), True, ALONE)
     assert {"bool", "int32", "float32", "bfloat16"} <= {str(array.dtype) for array in arrays.values()}
     assert any("gradient_accumulator" in name for name in arrays) and any("seed" in name for name in arrays)
     arrays = {name: np.array(array) for name, array in arrays.items()}
     other = model()
-    check_variables(other, arrays)
-    restore_variables(other, arrays)
-    assert restore_metrics(other, arrays)
-    again = copy_variables(other, with_metrics=True)
+    check_variables(other, arrays, ALONE)
+    restore_variables(other, arrays, ALONE)
+    assert restore_metrics(other, arrays, 1.0)
+    again = copy_variables(other, True, ALONE)
     assert len(again) == len(arrays)
     for array, same in zip(arrays.values(), again.values(), strict=True):
         assert array.dtype == same.dtype and array.tobytes() == same.tobytes()
-    assert not restore_metrics(other, copy_variables(model(), with_metrics=False))
+    assert not restore_metrics(other, copy_variables(model(), False, ALONE), 1.0)
 
 
 @pytest.mark.parametrize(
@@ -78,26 +81,11 @@ def test_every_variable_comes_back_bit_by_bit():
 )
 def test_other_variables_are_refused(spoil, named):
     net = model()
-    arrays = copy_variables(net, with_metrics=False)
+    arrays = copy_variables(net, False, ALONE)
     del arrays[next(name for name in arrays if name.startswith("model/0/"))]
     spoil(arrays)
     with pytest.raises(ValueError, match=f"ResumableRun: the variables must be those of the run. Got .*{named}"):
-        check_variables(net, arrays)
-
-
-def test_variables_in_parts_are_refused():
-    class Value:
-        is_fully_addressable = False
-
-    class Variable:
-        value, path = Value(), "dense/kernel"
-
-    class Model:
-        variables = [Variable()]
-        optimizer = keras.optimizers.SGD()
-
-    with pytest.raises(ValueError, match="OrbaxCheckpoint saves each part. Got dense/kernel in parts."):
-        copy_variables(Model(), with_metrics=False)
+        check_variables(net, arrays, ALONE)
 
 
 class Counts(keras.callbacks.Callback):

@@ -1,0 +1,90 @@
+"""docs/examples/train.py under the launchers of each engine, alone and together, with one process killed."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin.training import write_token_file
+from keras_griffin.training.resuming.run_file import read_run
+from tests.distribution import killed
+from tests.distribution.processes import answers_of
+
+BACKEND = keras.backend.backend()
+KINDS = [("packed", "whole"), ("carried", "sharded")]
+#: The step before which a process is killed, in the second epoch.
+STEP = 5
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BACKEND not in ("jax", "torch"), reason="TensorFlow has strategies of its own"),
+]
+
+
+@pytest.fixture
+def tokens(tmp_path):
+    rng = np.random.default_rng(0)
+    write_token_file(tmp_path / "some.tokens", [rng.integers(32, size=n) for n in rng.integers(2, 40, size=24)], 32)
+    return str(tmp_path / "some.tokens")
+
+
+def free_address():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()
+
+
+def last_file(folder):
+    return read_run(max(Path(folder).glob("*.safetensors")))
+
+
+def assert_same(one, other, **tolerance):
+    assert one.tensors.keys() == other.tensors.keys()
+    for name, array in one.tensors.items():
+        np.testing.assert_allclose(other.tensors[name], array, err_msg=name, **tolerance)
+
+
+@pytest.mark.parametrize(("rows", "weights"), KINDS)
+def test_a_killed_process_costs_nothing(tmp_path, tokens, rows, weights):
+    alone, together, cut = (str(tmp_path / name) for name in ("alone", "together", "cut"))
+    place = free_address()
+    of_each = [(together, tokens, rows, weights, place, 2, index) for index in (0, 1)]
+    histories = answers_of(killed.train_in, (alone, tokens, rows, weights), *of_each)
+    for history in histories[1:]:
+        np.testing.assert_allclose(history["loss"], histories[0]["loss"], rtol=0, atol=1e-5)
+    launch(cut, tokens, rows, weights, str(STEP))
+    assert Path(f"{cut}.killed").exists()
+    # Bit by bit what two processes reach undisturbed; one adds in another order.
+    assert_same(last_file(together), last_file(cut), rtol=0, atol=0)
+    assert_same(last_file(alone), last_file(cut), rtol=0, atol=1e-5)
+
+
+def launch(*arguments):
+    """Two processes from start to end: by torchrun, whose agent starts both again, or as a scheduler would on JAX."""
+    root, script = Path(__file__).parents[2], killed.__file__
+    # XLA's flags decide the last bits, and the number of devices.
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"
+    inherited = os.environ | {"PYTHONPATH": str(root), "XLA_FLAGS": flags, "OMP_NUM_THREADS": "1"}
+    if BACKEND == "torch":
+        torchrun = "-m torch.distributed.run --standalone --nproc-per-node 2 --max-restarts 1 --monitor-interval 0.1"
+        subprocess.run([sys.executable, *torchrun.split(), script, *arguments], env=inherited, check=True, timeout=240)
+        return
+    for codes in ([None, -signal.SIGKILL], [0, 0]):
+        place = free_address()
+        processes = [
+            subprocess.Popen([sys.executable, script, *arguments], env=inherited | killed.environment(place, 2, index))
+            for index in (0, 1)
+        ]
+        try:
+            for process, code in reversed(list(zip(processes, codes, strict=True))):
+                # The other may wait for the one that was killed, and is killed too.
+                assert code is None or process.wait(240) == code
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
