@@ -35,8 +35,7 @@ def test_only_the_short_training_goes_on_and_only_the_long_one_reads_the_longest
     assert {(run.steps, run.seed) for run in runs} == {(2000, 0), (2000, 1), (20_000, 0), (20_000, 1)}
 
 
-def test_a_training_that_one_seed_has_finished_is_told_and_not_judged():
-    """The evidence names the seed of the long training; the verdicts are those of the short one until all have it."""
+def test_the_long_training_is_judged_once_all_seeds_have_finished_it_and_the_other_is_told():
 
     def tests(run):
         for length in run.data["lengths"]:
@@ -48,5 +47,7 @@ def test_a_training_that_one_seed_has_finished_is_told_and_not_judged():
     few = Table(row for row in table.rows if row.run not in later)
     found = [claim.judge(few) for claim in induction_heads.CLAIMS]
     assert [each.word for each in found] == ["reproduced", "reproduced", "not reproduced", "not reproduced"]
-    assert "20,000 steps, seed 0: 100.0, 100.0" in found[1].evidence
-    assert [claim.judge(table).word for claim in induction_heads.CLAIMS][1:] == ["not reproduced", *["reproduced"] * 2]
+    assert "20,000 steps: 100.0 and 100.0" in found[1].evidence
+    all_of_them = [claim.judge(table) for claim in induction_heads.CLAIMS]
+    assert [each.word for each in all_of_them][1:] == ["not reproduced", "reproduced", "reproduced"]
+    assert "; 2,000 steps: 25.0, 25.0, 25.0 and 25.0, 25.0, 25.0" in all_of_them[1].evidence
