@@ -1,11 +1,14 @@
 """Train a language model in one process or in many: one function for every launcher.
 
     python train.py corpus.tokens runs/mine
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
     torchrun --nproc-per-node 2 --max-restarts 3 train.py corpus.tokens runs/mine
 
-On JAX, the variables of `keras.distribution.initialize` name the processes. The same
-command resumes after a failure, also with another number of processes.
-`python -m keras_griffin tokenize` writes `corpus.tokens`.
+Without that variable, processes that PyTorch 2.13 starts again may look for those that
+have ended, and fail: "Gloo connectFullMesh failed". On JAX, the variables of
+`keras.distribution.initialize` name the processes. The same command resumes after a
+failure, also with another number of processes. `python -m keras_griffin tokenize` writes
+`corpus.tokens`.
 """
 
 import argparse

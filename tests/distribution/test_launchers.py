@@ -69,7 +69,9 @@ def launch(*arguments):
     root, script = Path(__file__).parents[2], killed.__file__
     # XLA's flags decide the last bits, and the number of devices.
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"
-    inherited = os.environ | {"PYTHONPATH": str(root), "XLA_FLAGS": flags, "OMP_NUM_THREADS": "1"}
+    # With PyTorch 2.13's default, gloo may read the addresses of processes that have ended from the agent's store.
+    fresh = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "OMP_NUM_THREADS": "1"}
+    inherited = os.environ | {"PYTHONPATH": str(root), "XLA_FLAGS": flags} | fresh
     if BACKEND == "torch":
         torchrun = "-m torch.distributed.run --standalone --nproc-per-node 2 --max-restarts 1 --monitor-interval 0.1"
         subprocess.run([sys.executable, *torchrun.split(), script, *arguments], env=inherited, check=True, timeout=240)
