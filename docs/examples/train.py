@@ -7,8 +7,8 @@
 Without that variable, processes that PyTorch 2.13 starts again may look for those that
 have ended, and fail: "Gloo connectFullMesh failed". On JAX, the variables of
 `keras.distribution.initialize` name the processes. The same command resumes after a
-failure, also with another number of processes. `python -m keras_griffin tokenize` writes
-`corpus.tokens`.
+failure, also with another number of processes. The token file is one that
+`python -m keras_griffin tokenize` has written.
 """
 
 import argparse
