@@ -14,8 +14,8 @@ def gathered(model: keras.Model) -> contextlib.AbstractContextManager:
     """A `with` block in which each process has the whole model and its optimizer, and computes on its own.
 
     Every process must enter and leave the block. Inside, each process may save, decode, evaluate or read alone. A value
-    that is assigned there, as by `load_weights`, must be assigned by every process. Training a divided model inside the
-    block is refused on PyTorch, and on JAX would train each process's own copy.
+    that is assigned there, as by `load_weights`, must be assigned by every process: on JAX this is checked at the end
+    of the block. Training inside it is refused on PyTorch; on JAX, what one process trains alone ends in that error.
 
     Args:
         model: a `LanguageModel` after `data_parallel` or `fully_shard`, or one that was created under a
@@ -23,7 +23,7 @@ def gathered(model: keras.Model) -> contextlib.AbstractContextManager:
             gathered then. The whole must fit into the memory of one device.
 
     Raises:
-        ValueError: one process has the model.
+        ValueError: one process has the model, or, at the end of the block on JAX, values differ between processes.
     """
     if keras.backend.backend() == "jax" and backends.active().process()[1] > 1:
         return importlib.import_module("keras_griffin.distribution.jax_gathered").gathered(model)

@@ -1,7 +1,6 @@
 """A batch whose rows several processes of PyTorch share: its loss is that of all rows, and so are its gradients."""
 
 import contextlib
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 
 import keras
@@ -10,6 +9,7 @@ import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from keras_griffin.models.parameters import OverProcesses
+from keras_griffin.models.saving.checksums import array_crc32
 
 
 class SharedBatch:
@@ -44,6 +44,14 @@ class SharedBatch:
         torch.distributed.all_reduce(mean, group=self._group)
         return mean
 
+    def check_shared(self, model: keras.Model) -> None:
+        """Refuse a gradient of one process, which would change its weights alone, or wait for the others."""
+        if self._is_alone and torch.is_grad_enabled():
+            raise ValueError(
+                f"{type(model).__name__}: gradients are not shared within gathered(model): train outside of it, and "
+                "inside call the model within torch.no_grad(). Got a call that records gradients."
+            )
+
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """A `with` block in which this process computes without the others."""
@@ -64,17 +72,17 @@ class WholeParameters(OverProcesses):
 
     def run(self, model: keras.Model, function: Callable, *args, **kwargs):
         """Call a function that computes with the weights of a model, all of whose gradients are averaged."""
-        if torch.is_grad_enabled():
-            # Keras infers shapes with stand-ins; adapters may be newer than the last call.
-            new = [variable for variable in model.trainable_variables if self._is_new(variable.value)]
+        # Keras infers shapes with stand-ins.
+        has_stand_ins = any(variable.value.is_meta for variable in model.trainable_variables)
+        if torch.is_grad_enabled() and not has_stand_ins:
+            self.batch.check_shared(model)
+            # Adapters may be newer than the last call.
+            new = [variable for variable in model.trainable_variables if variable.value not in self._hooks]
             if new:
                 check_same_everywhere("data_parallel", new)
             for variable in new:
                 self._hooks[variable.value] = variable.value.register_hook(self.batch.mean_of_all)
         return function(*args, **kwargs)
-
-    def _is_new(self, value):
-        return not value.is_meta and value not in self._hooks
 
     def reset_on_error(self):
         """Nothing is left over after a failure."""
@@ -92,7 +100,7 @@ def check_same_everywhere(function_name: str, variables: Iterable[keras.Variable
     """Check that there is a process group, and that all processes have the same weights."""
     if not torch.distributed.is_initialized():
         raise ValueError(f"{function_name}: torch.distributed.init_process_group must have been called. Got no group.")
-    own = [zlib.crc32(np.ascontiguousarray(weight).reshape(-1).view("uint8").data) for weight in variables]
+    own = [array_crc32(np.asarray(weight)) for weight in variables]
     of_all = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(of_all, own)
     different = [index for index, others in enumerate(of_all) if others != of_all[0]]

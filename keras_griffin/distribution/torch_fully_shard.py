@@ -123,11 +123,7 @@ class DividedParameters(OverProcesses):
         if self.root.has_stand_ins():
             return function(*args, **kwargs)
         self._prepare(model)
-        if self.root.is_gathered() and torch.is_grad_enabled():
-            raise ValueError(
-                f"{type(model).__name__}: gradients are not shared within gathered(model): train outside of it, and "
-                "inside call the model within torch.no_grad(). Got a call that records gradients."
-            )
+        self.batch.check_shared(model)
         with self.reset_on_error():
             # PyTorch's groups do not run inside `gathered`, and have nothing to reset.
             self._has_run |= not self.root.is_gathered()

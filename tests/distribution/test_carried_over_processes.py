@@ -17,7 +17,7 @@ from tests.distribution.processes import answers_of
 BACKEND = keras.backend.backend()
 #: One block: each run compiles its step again.
 CONFIG = tiny.CONFIG.replace(num_layers=1, block_pattern=("recurrent",))
-ROWS, EPOCHS, CUT = 8, 2, 5
+ROWS, EPOCHS = 8, 2
 #: Each ends within a chunk of another row.
 LENGTHS = 7, 150, 61, 1, 90, 200, 33
 

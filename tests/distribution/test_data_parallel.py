@@ -1,13 +1,16 @@
 """One model in several processes of PyTorch has the losses that it has in one, and says what it can't do."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
 
-from keras_griffin.distribution import LocalRows, data_parallel
+from keras_griffin.distribution import LocalRows, data_parallel, gathered
 from keras_griffin.distribution.data_parallel import check_can_be_shared
+from keras_griffin.training import default_optimizer
 from tests.distribution.processes import answers_of
-from tests.distribution.tiny import EPOCHS, ROWS, Batches, model, packed, windows
+from tests.distribution.tiny import EPOCHS, ROWS, VOCABULARY, Batches, model, packed, windows
 
 BACKEND = keras.backend.backend()
 
@@ -40,6 +43,35 @@ class Packed(Batches):
         return keras.tree.map_structure(lambda x: x[8 * index : 8 * index + 8], packed())
 
 
+class Uneven(Batches):
+    """Packed rows: in one batch the second half is padding alone, in the other it has targets that no token is."""
+
+    def __getitem__(self, index):
+        inputs, targets, weights = keras.tree.map_structure(np.copy, packed())
+        inputs["segment_ids"][4:8], weights[4:8], targets[4:8] = 0, 0, -1
+        targets[14, weights[14] > 0] = VOCABULARY
+        return keras.tree.map_structure(lambda x: x[8 * index : 8 * index + 8], (inputs, targets, weights))
+
+
+def weights_after_uneven(logits, processes, index):
+    """The sums of the weights after steps in which one process has nothing to predict, or a loss of NaN."""
+    trained = model()
+    if processes > 1:
+        data_parallel(trained)
+    fitted = trained.packed(logits=logits)
+    fitted.compile(default_optimizer(trained, 1e-2, steps=4), **({"loss": trained.loss} if logits else {}))
+    logs = fitted.fit(LocalRows(Uneven(), index, processes), epochs=EPOCHS, shuffle=False, verbose=0).history
+    assert np.isnan(logs["loss"]).all()
+    with contextlib.nullcontext() if processes == 1 else gathered(trained):
+        if processes > 1:
+            with pytest.raises(ValueError, match="^Packed.*: gradients are not shared within gathered"):
+                fitted.fit(Uneven(), verbose=0)
+        # Alone, though the other process does not.
+        alone = trained.evaluate(*windows(), verbose=0) if index == 0 else None
+    assert alone is None or np.isfinite(alone)
+    return [float(np.abs(np.asarray(weight)).sum()) for weight in trained.weights]
+
+
 KINDS = ((Batches, ""), (Batches, "adapters"), (Packed, "logits"), (Packed, ""))
 
 
@@ -65,15 +97,18 @@ def loop_and_fit_on_pytorch(file, processes, index):
         optimizer.step()
         losses.append(mean_of(loss.item()))
 
-    return losses, *(fit_on_pytorch(*kind, processes, index) for kind in KINDS)
+    uneven = [weights_after_uneven(logits, processes, index) for logits in (True, False)]
+    return uneven, losses, *(fit_on_pytorch(*kind, processes, index) for kind in KINDS)
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's processes")
 @pytest.mark.slow
 def test_two_processes_of_pytorch_train_one_model(tmp_path):
     runs = [(tmp_path / "alone", 1, 0), (tmp_path / "together", 2, 0), (tmp_path / "together", 2, 1)]
-    one, *two = answers_of(loop_and_fit_on_pytorch, *runs)
+    one, *two = map(list, answers_of(loop_and_fit_on_pytorch, *runs))
+    weights = one.pop(0)
     for answer in two:
+        np.testing.assert_allclose(answer.pop(0), weights, rtol=1e-5)
         for losses, expected in zip(answer, one, strict=True):
             np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-5)
             assert expected[1] < expected[0]

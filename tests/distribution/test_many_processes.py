@@ -36,6 +36,13 @@ def fit_on_jax(kind, file, address, processes, index):
             said = np.asarray(trained.generate([[1, 2, 3]], 8)).tolist()
             assert said == np.asarray(keras.saving.load_model(file).generate([[1, 2, 3]], 8)).tolist()
             sums = [float(np.abs(np.asarray(variable)).sum()) for variable in trained.optimizer.variables]
+        # Whole values are divided again, if all processes have the same.
+        trained.set_weights(trained.get_weights())
+    if processes > 1:
+        with pytest.raises(ValueError, match="^gathered: a value must be assigned in every .* ones for final_norm/sc"):
+            with gathered(trained):
+                if index == 0:
+                    trained.final_norm.scale.assign(0.5 * trained.final_norm.scale)
     losses += trained.fit(data, epochs=1, shuffle=False, verbose=0).history["loss"]
     return losses, len(data[0][0]), (said, sums) if index == 0 else None
 

@@ -81,5 +81,5 @@ def _refuse(folder, received):
 
 
 def array_crc32(array: np.ndarray) -> int:
-    """The CRC-32 of an array's bytes, which must be contiguous."""
-    return zlib.crc32(array.reshape(-1).view("uint8").data)
+    """The CRC-32 of an array's bytes in row-major order."""
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view("uint8").data)

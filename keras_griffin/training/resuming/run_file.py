@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_griffin.files.durable import durable_file
 from keras_griffin.files.safetensors import SafeTensors, write_safetensors
+from keras_griffin.models.saving.checksums import array_crc32
 
 FORMAT = "keras_griffin run 1"
 
@@ -30,7 +31,7 @@ class RunFile(NamedTuple):
 def write_run(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], facts: dict) -> None:
     """Write arrays, and facts as JSON; the file at `path` is replaced atomically and synced to disk."""
     arrays = {name: np.asarray(array) for name, array in tensors.items()}
-    described = {name: [list(array.shape), str(array.dtype), crc32(array)] for name, array in arrays.items()}
+    described = {name: [list(array.shape), str(array.dtype), array_crc32(array)] for name, array in arrays.items()}
     text = json.dumps({"tensors": described, "facts": facts}, default=as_json)
     metadata = {"format": FORMAT, "facts": text, "crc32": str(zlib.crc32(text.encode()))}
     with durable_file(path) as aside:
@@ -50,14 +51,9 @@ def read_run(path: str | os.PathLike) -> RunFile:
     if found != {name: described[:2] for name, described in content["tensors"].items()}:
         raise ValueError("read_run: the header must have the tensors that the facts list.")
     for name, (_, _, checksum) in content["tensors"].items():
-        if crc32(tensors[name]) != checksum:
+        if array_crc32(tensors[name]) != checksum:
             raise ValueError(f"read_run: the checksum must match the bytes of {name}.")
     return RunFile(content["facts"], tensors)
-
-
-def crc32(array: np.ndarray) -> int:
-    """The CRC-32 of an array's bytes in row-major order."""
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view("uint8").data)
 
 
 def as_json(value):

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
+from keras_griffin.models.saving.checksums import array_crc32
 from keras_griffin.training.resuming.processes import Processes
-from keras_griffin.training.resuming.run_file import RunFile, crc32
+from keras_griffin.training.resuming.run_file import RunFile
 from keras_griffin.training.resuming.run_state import place_of
 
 #: Prefix of tensors that differ from the writer's, such as `process/1/metrics/0/loss/total`.
@@ -21,7 +22,9 @@ def gather_snapshot(
     if processes.count == 1:
         return tensors, facts
     tensors = {name: np.asarray(array) for name, array in tensors.items()}
-    described = processes.values({name: [*_shape_and_dtype(array), crc32(array)] for name, array in tensors.items()})
+    described = processes.values(
+        {name: [*_shape_and_dtype(array), array_crc32(array)] for name, array in tensors.items()}
+    )
     callbacks = processes.values(facts["callbacks"])
     of_writer = {place_of(name): description for name, description in described[0].items()}
     gathered, others = dict(tensors), {}
@@ -85,7 +88,9 @@ def check_same_weights(processes: Processes, model: keras.Model) -> None:
     if processes.count == 1:
         return
     paths = [variable.path for variable in model.trainable_variables]
-    first, *others = processes.values([crc32(processes.whole(variable)) for variable in model.trainable_variables])
+    first, *others = processes.values(
+        [array_crc32(processes.whole(variable)) for variable in model.trainable_variables]
+    )
     for index, checksums in enumerate(others, 1):
         if checksums != first:
             pairs = zip(paths, first, checksums, strict=False)
