@@ -70,6 +70,11 @@ def join(place, count, index, weights):
     assert carried.carried.chunk.shape == (held,)
     if count > 1 and BACKEND == "jax":
         assert carried.carried.chunk.value.addressable_shards[0].data.shape == (ROWS // count,)
+    elif count > 1:
+        with pytest.raises(ValueError, match="^save: the state of every row must be in .* Got that of 4 rows of 8.$"):
+            carried.save_weights(f"{place}-{index}.weights.h5")
+        with pytest.raises(ValueError, match="^CarriedModel: the number of processes must divide batch_size. Got 2 "):
+            model.carried(7)
     return carried
 
 

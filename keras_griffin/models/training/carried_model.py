@@ -78,7 +78,8 @@ class CarriedModel(SharedModel):
 
     Args:
         language_model: a `LanguageModel` without global attention, whose state would grow.
-        batch_size: B.
+        batch_size: B, of all processes together. On JAX each device, and on PyTorch each process, has the state of its
+            rows; on PyTorch such a model can't be saved, except by `keras_griffin.training.ResumableRun`.
         **kwargs: `name`.
 
     Input shape: `{"token_ids": (B, T), "segment_ids": (B, T), "chunk": (B,)}`, int32; T may change.
@@ -86,8 +87,9 @@ class CarriedModel(SharedModel):
     Output shape: `(B, T, V)` logits, float32.
 
     Raises:
-        ValueError: the batch size is not a positive integer; the model has global attention; a strategy of TensorFlow
-            would divide the rows; or, in a call, a batch does not have B rows.
+        ValueError: the batch size is not a positive integer, or not divided by the number of processes; the model has
+            global attention; a strategy of TensorFlow would divide the rows; or, in a call, a batch does not have its
+            rows.
 
     Reference: Williams and Peng 1990, "An efficient gradient-based algorithm for on-line training of recurrent network
     trajectories", Neural Computation 2(4), pages 490 to 501.
@@ -126,6 +128,15 @@ class CarriedModel(SharedModel):
         """The variables of which each of several PyTorch processes holds the rows of its part of a batch."""
         states = (self.carried, self.carried_in_validation) if self.rows < self.batch_size else ()
         return [variable for state in states for variable in state.variables if variable is not state.out_of_order]
+
+    def save_own_variables(self, store):
+        """Called by Keras; a file would have the state of one process's rows."""
+        if self.rows < self.batch_size:
+            raise ValueError(
+                "save: the state of every row must be in this process: ResumableRun saves that of all rows, and the "
+                f"language model has all weights. Got that of {self.rows} rows of {self.batch_size}."
+            )
+        super().save_own_variables(store)
 
     def call(self, inputs, training=False):
         """Continue from the carried state; see the class."""
