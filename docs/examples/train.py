@@ -58,6 +58,8 @@ def join_processes() -> tuple[int, int]:
         if not distributed.is_initialized():
             return 0, 1
         return distributed.get_rank(), distributed.get_world_size()
+    if keras.backend.backend() != "jax":
+        return 0, 1
     if "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
         keras.distribution.initialize()
     import jax
