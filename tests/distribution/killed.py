@@ -6,9 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-# As where it isn't installed: in seconds Keras would load it, to set its seed.
-sys.modules["tensorflow"] = None
-import keras  # noqa: E402
+import keras
 
 sys.path.append(str(Path(__file__).parents[2] / "docs" / "examples"))
 from train import train  # noqa: E402
@@ -54,6 +52,8 @@ def train_in(folder: str, tokens: str, rows: str, weights: str, place=None, coun
 
 
 if __name__ == "__main__":
+    # As where it isn't installed: in seconds Keras would load it, to set its seed.
+    sys.modules["tensorflow"] = None
     folder, tokens, rows, weights, step = sys.argv[1:]
     number = os.environ.get("RANK", os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID"))
     kill = [Kill(Path(f"{folder}.killed"), int(step))] if number == "1" else []
