@@ -6,7 +6,10 @@ counted: hidden files and folders, __pycache__, binary files (with a zero byte a
 --lines each line, without its line break; empty documents are left out. Without --tokenizer the
 tokens are the files' bytes, in any encoding.
 
-keras_griffin.training.TokenFile reads the result. The file is replaced atomically: Ctrl-C and
+With --shards the result is a folder of files, each written by a process of its own; they have the
+documents in the same order as one file. keras_griffin.training.TokenFile reads either as one.
+
+The file or folder is replaced atomically: Ctrl-C and
 SIGTERM leave nothing behind; SIGKILL leaves a hidden folder .FILE.partial-* next to it, which can
 be removed once nothing is writing there.
 """
@@ -16,16 +19,19 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from keras_griffin.commands.shared.errors import CommandError, refusals, refusals_of_the_disk
-from keras_griffin.commands.shared.options import add_files, add_output
-from keras_griffin.commands.shared.outputs import check_new_file
+from keras_griffin.commands.shared.options import add_files, add_number, add_output
+from keras_griffin.commands.shared.outputs import check_new_file, check_new_folder
 from keras_griffin.commands.shared.terminal import bytes_of_files, print_rows
+from keras_griffin.commands.shared.token_shards import NO_TEXT, write_shards
 
 #: How often the progress line is updated, in seconds, and its width.
 _PERIOD, _WIDTH = 0.2, 50
+_DISK = "files must be readable, and --output writable, on a disk with enough space"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokenizer", metavar="PATH", help=text)
     parser.add_argument("--lines", action="store_true", help="make each line a document, instead of each file")
     parser.add_argument("--stop", action="store_true", help="end each document with the tokenizer's first stop id")
+    add_number(parser, "--shards", 1, "with more than one, --output is a folder of N files, written by N processes")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -56,15 +63,20 @@ def run(arguments: argparse.Namespace) -> int:
     paths = text_files(arguments.files, left_out, arguments.include_binary)
     if os.path.realpath(arguments.output) in map(os.path.realpath, paths):
         raise CommandError(f"tokenize: --output must not be one of FILES. Got {arguments.output!r}, which is.")
-    check_new_file("tokenize", arguments.output, arguments.overwrite)
-    progress = Progress(sum(path.stat().st_size for path in paths))
-    texts = read_lines(paths, progress) if arguments.lines else read_files(paths, progress)
-    stop = list(tokenizer.stop_ids[:1]) if arguments.stop else []
-    sentence = "Stopping after this document; a second signal stops at once."
-    rule = "files must be readable, and --output writable, on a disk with enough space"
+    is_one = arguments.shards == 1
+    check = check_new_file if is_one else check_new_folder
+    check("tokenize", arguments.output, arguments.overwrite, "--output")
+    sizes = [path.stat().st_size for path in paths]
+    progress = Progress(sum(sizes))
+    sentence = f"Stopping{' after this document' * is_one}; a second signal stops at once."
     try:
-        with refusals(), refusals_of_the_disk("tokenize", rule), noted_signals(sentence, signal.SIGTERM) as noted:
-            write_token_file(arguments.output, documents(tokenizer, texts, stop, noted), tokenizer=tokenizer)
+        with refusals(), refusals_of_the_disk("tokenize", _DISK), noted_signals(sentence, signal.SIGTERM) as noted:
+            if is_one:
+                whole: Part = [(path, 0, None) for path in paths]
+                texts = refuse_none(documents(tokenizer, whole, arguments, progress.add, noted))
+                write_token_file(arguments.output, texts, tokenizer=tokenizer)
+            else:
+                write_shards(write_part, divided(paths, sizes, arguments.shards), arguments, progress.add, noted)
     finally:
         progress.clear()
     print_rows(describe(TokenFile(arguments.output), len(paths), progress, left_out))
@@ -90,42 +102,84 @@ def text_files(paths: Sequence[str], left_out, include_binary: bool) -> list[Pat
     return found
 
 
-def read_files(paths: Iterable[Path], progress: "Progress") -> Iterator[tuple[str, bytes]]:
-    """The name and bytes of each file that is not empty."""
+#: A part of the text: files, and in each the bytes in which its documents begin, to the end if the last is None.
+Part = list[tuple[Path, int, int | None]]
+
+
+def divided(paths: Sequence[Path], sizes: Sequence[int], count: int) -> list[Part]:
+    """The files in so many parts of about as many bytes."""
+    bounds = [sum(sizes) * number // count for number in range(count + 1)]
+    parts: list[Part] = [[] for _ in range(count)]
+    start = 0
+    for path, size in zip(paths, sizes, strict=True):
+        for part, low, high in zip(parts, bounds[:-1], bounds[1:], strict=True):
+            if max(low, start) < min(high, start + size):
+                part.append((path, max(low - start, 0), high - start if high < start + size else None))
+        start += size
+    return parts
+
+
+def read_files(part: Part, add: Callable[[int, int], None]) -> Iterator[tuple[Path, None, bytes]]:
+    """The bytes of each file that begins in the part and is not empty."""
     from keras_griffin.tasks.text_files import read_file
 
-    for path in paths:
-        text = read_file(path, "tokenize")
-        if text:
-            yield str(path), text
-        progress.add(len(text), of_text=len(text))
+    for path, begin, _ in part:
+        if begin == 0:
+            text = read_file(path, "tokenize")
+            if text:
+                yield path, None, text
+            add(len(text), len(text))
 
 
-def read_lines(paths: Iterable[Path], progress: "Progress") -> Iterator[tuple[str, bytes]]:
-    """The location and bytes of each line that is not empty, without its line break."""
-    for path in paths:
+def read_lines(part: Part, add: Callable[[int, int], None]) -> Iterator[tuple[Path, int, bytes]]:
+    """The place and bytes of each line that begins in the part and is not empty, without its line break."""
+    for path, begin, stop in part:
         with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
+            if begin:
+                # The rest of a line that begins in the part before, or only its line break.
+                file.seek(begin - 1)
+                begin += len(file.readline()) - 1
+            for line in file:
+                if stop is not None and begin >= stop:
+                    break
                 text = line.rstrip(b"\r\n")
                 if text:
-                    yield f"{path}, line {number}", text
-                progress.add(len(line), of_text=len(text))
+                    yield path, begin, text
+                begin += len(line)
+                add(len(line), len(text))
 
 
-def documents(tokenizer, texts: Iterable[tuple[str, bytes]], stop: list[int], noted) -> Iterator:
-    """The ids of each text, at least one, until a signal arrives: between two the partial output can be removed."""
-    is_empty = True
-    for name, text in texts:
-        is_empty = False
-        ids = token_ids(tokenizer, name, text, stop)
-        if noted.received is not None:
+def write_part(path: Path, part: Part, arguments: argparse.Namespace, add: Callable[[int, int], None]) -> None:
+    """Write one of several files, in a process of its own."""
+    from keras_griffin.commands.shared.load import load_named_tokenizer
+    from keras_griffin.training import write_token_file
+
+    with refusals(), refusals_of_the_disk("tokenize", _DISK):
+        tokenizer = load_named_tokenizer("tokenize", arguments.tokenizer)
+        write_token_file(path, documents(tokenizer, part, arguments, add), tokenizer=tokenizer)
+
+
+def documents(tokenizer, part: Part, arguments: argparse.Namespace, add, noted=None) -> Iterator:
+    """The ids of each text of a part, until a signal arrives: between two the partial output can be removed."""
+    stop = list(tokenizer.stop_ids[:1]) if arguments.stop else []
+    for path, place, text in (read_lines if arguments.lines else read_files)(part, add):
+        ids = token_ids(tokenizer, path, place, text, stop)
+        if noted is not None and noted.received is not None:
             noted.end()
         yield ids
+
+
+def refuse_none(documents: Iterable) -> Iterator:
+    """The same documents, of which there must be one."""
+    is_empty = True
+    for document in documents:
+        is_empty = False
+        yield document
     if is_empty:
-        raise CommandError("tokenize: FILES must contain text. Got only empty files.")
+        raise CommandError(NO_TEXT)
 
 
-def token_ids(tokenizer, name: str, text: bytes, stop: list[int]):
+def token_ids(tokenizer, path: Path, place: int | None, text: bytes, stop: list[int]):
     """The ids `(T,)` of a text, followed by `stop`; the text must be UTF-8 if the tokenizer reads characters."""
     import numpy as np
 
@@ -136,6 +190,7 @@ def token_ids(tokenizer, name: str, text: bytes, stop: list[int]):
     try:
         characters = text.decode("utf-8")
     except UnicodeDecodeError as error:
+        name = path if place is None else f"{path}, line {line_number(path, place)}"
         raise CommandError(
             f"tokenize: a text must be UTF-8 unless the tokens are bytes. Got {name}, with an invalid byte at "
             f"{error.start}."
@@ -143,15 +198,23 @@ def token_ids(tokenizer, name: str, text: bytes, stop: list[int]):
     return np.array(tokenizer.encode(characters) + stop)
 
 
+def line_number(path: Path, place: int) -> int:
+    """The number, from 1, of the line that begins at a byte of a file."""
+    with path.open("rb") as file:
+        return 1 + sum(1 for _ in takewhile(lambda _: file.tell() <= place, file))
+
+
 def describe(file, num_files: int, progress: "Progress", left_out) -> dict[str, str]:
     """A summary of the input and the file."""
-    bytes_per_token = progress.of_text / max(len(file.tokens), 1)
+    bytes_per_token = progress.of_text / max(file.num_tokens, 1)
+    sizes = [each.path.stat().st_size for each in file.shards or [file]]
+    size = f"{len(sizes):,} files, " * bool(file.shards) + f"{sum(sizes):,} bytes"
     return {
         "read": f"{bytes_of_files(progress.done, num_files)}, {progress.rate()}",
         **({"left out": str(left_out)} if str(left_out) else {}),
         "documents": f"{len(file):,}",
-        "tokens": f"{len(file.tokens):,} of a vocabulary of {file.vocabulary_size:,}, {bytes_per_token:.2f} bytes each",
-        "written": f"{file.path}, {file.path.stat().st_size:,} bytes, in {file.dtype.name}",
+        "tokens": f"{file.num_tokens:,} of a vocabulary of {file.vocabulary_size:,}, {bytes_per_token:.2f} bytes each",
+        "written": f"{file.path}, {size}, in {file.dtype.name}",
     }
 
 

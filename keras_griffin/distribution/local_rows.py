@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_griffin.models.training.batches_of_rows import makes_rows
 from keras_griffin.models.training.dataset_view import DatasetView
 
 
@@ -11,7 +12,8 @@ class LocalRows(DatasetView):
     """The rows of every batch that one process reads, if several train one model.
 
     Process i of P gets rows i B / P to (i + 1) B / P - 1 of the batch of B rows that a single process would get. So a
-    run of many processes sees the same data as a run of one. Every process makes the whole batch and keeps its part.
+    run of many processes sees the same data as a run of one. Of `PackedDocuments` and `ConsecutiveChunks` a process
+    reads its own rows alone; of other data it makes the whole batch and keeps its part.
 
     Keras shards `tf.data` datasets itself, and refuses others unless the distribution is created with
     `auto_shard_dataset=False`, which this dataset needs.
@@ -60,10 +62,14 @@ class LocalRows(DatasetView):
         return self.data
 
     def __getitem__(self, index):
+        if makes_rows(self.data):
+            return self.data.rows(index, *self._bounds(self.data.batch_size))
         return keras.tree.map_structure(self._part, self.data[index])
 
     def _part(self, rows):
-        if len(rows) % self.count:
-            raise ValueError(f"LocalRows: count must divide the batch. Got {self.count} parts and {len(rows)} rows.")
-        size = len(rows) // self.count
-        return rows[self.index * size : (self.index + 1) * size]
+        return rows[slice(*self._bounds(len(rows)))]
+
+    def _bounds(self, rows):
+        if rows % self.count:
+            raise ValueError(f"LocalRows: count must divide the batch. Got {self.count} parts and {rows} rows.")
+        return self.index * rows // self.count, (self.index + 1) * rows // self.count

@@ -178,13 +178,13 @@ def test_a_full_disk_leaves_the_earlier_file(folder, tmp_path, limit_files, caps
 def test_sigterm_leaves_nothing(folder, tmp_path, monkeypatch, capsys):
     token_ids, seen = tokenize.token_ids, []
 
-    def token_ids_and_sigterm(tokenizer, name, text, stop):
+    def token_ids_and_sigterm(tokenizer, path, place, text, stop):
         seen.append(text)
         # Another document has been written before.
         if len(seen) == 2:
             assert list(tmp_path.glob(".some.tokens.partial-*/offsets"))
             signal.raise_signal(signal.SIGTERM)
-        return token_ids(tokenizer, name, text, stop)
+        return token_ids(tokenizer, path, place, text, stop)
 
     monkeypatch.setattr(tokenize, "token_ids", token_ids_and_sigterm)
     (tmp_path / "some.tokens").write_text("old")
@@ -194,6 +194,52 @@ def test_sigterm_leaves_nothing(folder, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "\nStopping after this document; a second signal stops at once.\n"
     assert sorted(os.listdir(tmp_path)) == ["some.tokens", "texts"]
     assert (tmp_path / "some.tokens").read_text() == "old"
+
+
+def test_parts_read_together_what_the_files_hold(tmp_path):
+    """Files, empty ones, ends of lines of both kinds and none at the end, cut at every byte."""
+    contents = ["né\r\n\nzwei\n".encode(), b"", b"\n", b"one line", b"three\nmore\n\n"]
+    paths = [tmp_path / str(number) for number in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    sizes = list(map(len, contents))
+    for read in (tokenize.read_lines, tokenize.read_files):
+        whole = [
+            (path.name, place, text) for path, place, text in read([(path, 0, None) for path in paths], Progress(1).add)
+        ]
+        for count in range(1, sum(sizes) + 2):
+            progress, parts = Progress(1), tokenize.divided(paths, sizes, count)
+            found = [each for part in parts for each in read(part, progress.add)]
+            assert [(path.name, place, text) for path, place, text in found] == whole
+            assert progress.done == sum(sizes) and len(parts) == count
+
+
+def test_shards_hold_what_one_file_does(gemma_model, folder, tmp_path, capsys):
+    gemma_model.tokenizer.save(tmp_path / "tokenizer")
+    (folder / "more" / "c.txt").write_text("the cat\nhello world\nthe hat\n")
+    argv = ["tokenize", str(folder), "--lines", "--stop", "--tokenizer", str(tmp_path / "tokenizer")]
+    assert main([*argv, "--output", str(tmp_path / "one")]) == 0
+    one = capsys.readouterr().out.splitlines()
+    assert main([*argv, "--output", str(tmp_path / "some"), "--shards", "2"]) == 0
+    some = capsys.readouterr().out.splitlines()
+    # All but the rate of reading.
+    assert some[1:-1] == one[1:-1]
+    whole, folder_of_two = TokenFile(tmp_path / "one"), TokenFile(tmp_path / "some")
+    assert some[-1] == (
+        f"written      {tmp_path / 'some'}, 2 files, "
+        f"{sum(shard.path.stat().st_size for shard in folder_of_two.shards):,} bytes, in uint16"
+    )
+    assert [document.tolist() for document in folder_of_two] == [document.tolist() for document in whole]
+    assert 0 < len(folder_of_two.shards[0]) < len(folder_of_two) == 5
+    folder_of_two.check_model(gemma_model)
+    folder_of_two.verify()
+    sentence = "--output must be a new folder, or an empty one; --overwrite replaces an earlier result. Got "
+    assert sentence in refusal([*argv[1:], "--output", tmp_path / "some", "--shards", "2"], capsys)
+    (tmp_path / "some" / "mine").touch()
+    sentence = "a folder to be replaced must contain nothing that would be lost. Got "
+    error = refusal([*argv[1:], "--output", tmp_path / "some", "--shards", "2", "--overwrite"], capsys)
+    assert sentence in error and "mine" in error
+    assert len(list((tmp_path / "some").iterdir())) == 3
 
 
 class Terminal(io.StringIO):

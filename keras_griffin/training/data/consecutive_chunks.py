@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 
 from keras_griffin.checks import COUNT, FLAG, checked, integer_from
+from keras_griffin.models.training.batches_of_rows import BatchesOfRows
 from keras_griffin.training.data.packed_rows import as_tokens, check_ids
 from keras_griffin.training.data.packing import document_lengths
 from keras_griffin.training.data.token_file import TokenFile
 
 
-class ConsecutiveChunks(keras.utils.PyDataset):
+class ConsecutiveChunks(BatchesOfRows):
     """Documents concatenated into B long rows, cut into chunks; batch k holds chunk k of every row.
 
     Row b of batch k continues row b of batch k - 1. The rows are equally long, up to padding at the end of the last
@@ -72,7 +72,6 @@ class ConsecutiveChunks(keras.utils.PyDataset):
         self.seed = seed
         self.shuffle = shuffle
         self.vocabulary_size = vocabulary_size
-        self.epoch = 0
         self._lengths = document_lengths("ConsecutiveChunks", documents)
         self._order: tuple[int, np.ndarray, np.ndarray] | None = None
         predictions = int(self._lengths.sum()) - 1
@@ -85,22 +84,18 @@ class ConsecutiveChunks(keras.utils.PyDataset):
         """The number of chunks in a row."""
         return self._num_batches
 
-    def on_epoch_end(self):
-        """Advance to the next epoch, with a new order."""
-        self.epoch += 1
-
-    def __getitem__(self, index):
-        if not 0 <= index < self.num_batches:
-            raise IndexError(f"ConsecutiveChunks: a batch must be from 0 to {self.num_batches - 1}. Got {index}.")
+    def rows(self, index: int, start: int, stop: int) -> tuple:
+        """Rows `start` to `stop - 1` of a batch."""
+        self.check_index(index)
         order, ends = self._order_and_ends()
-        tokens, numbers = np.zeros((2, self.batch_size, self.sequence_length + 1), "int32")
-        for b in range(self.batch_size):
-            start = (b * self.num_batches + index) * self.sequence_length
-            self._read(order, ends, start, tokens[b], numbers[b])
+        tokens, numbers = np.zeros((2, stop - start, self.sequence_length + 1), "int32")
+        for place, b in enumerate(range(start, stop)):
+            begin = (b * self.num_batches + index) * self.sequence_length
+            self._read(order, ends, begin, tokens[place], numbers[place])
         check_ids("ConsecutiveChunks", tokens, self.vocabulary_size)
         # A token is predicted from the one before it in the same document.
         weights = (numbers[:, 1:] == numbers[:, :-1]) & (numbers[:, 1:] > 0)
-        chunk = np.full(self.batch_size, index, "int32")
+        chunk = np.full(len(tokens), index, "int32")
         x = {"token_ids": tokens[:, :-1].copy(), "segment_ids": numbers[:, :-1].copy(), "chunk": chunk}
         return x, tokens[:, 1:].copy(), weights.astype("float32")
 

@@ -5,10 +5,10 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_griffin.checks import FLAG, checked, integer_from
+from keras_griffin.models.training.batches_of_rows import BatchesOfRows
 from keras_griffin.training.data.first_fit import OPEN_ROWS, first_fit
 from keras_griffin.training.data.packed_rows import (
     PackedBatch,
@@ -21,7 +21,7 @@ from keras_griffin.training.data.packed_rows import (
 from keras_griffin.training.data.token_file import TokenFile
 
 
-class PackedDocuments(keras.utils.PyDataset):
+class PackedDocuments(BatchesOfRows):
     r"""Documents packed into rows, for `model.packed().fit(data, shuffle=False)`.
 
     A row of T positions holds consecutive documents, each with its own segment id, followed by padding, with id 0. With
@@ -114,7 +114,6 @@ class PackedDocuments(keras.utils.PyDataset):
         self.long_documents = long_documents
         self.vocabulary_size = vocabulary_size
         self.open_rows = open_rows
-        self.epoch = 0
         kept = kept_lengths(lengths, sequence_length, long_documents)
         order = np.random.default_rng(seed).permutation(len(kept)) if shuffle else np.arange(len(kept))
         # A piece is tokens start to start + length of a document; row r is the pieces ends[r] to ends[r + 1].
@@ -137,15 +136,11 @@ class PackedDocuments(keras.utils.PyDataset):
         """The number of batches for all rows."""
         return -(-self.counts.rows // self.batch_size)
 
-    def on_epoch_end(self):
-        """Advance to the next epoch, with a new order of the rows."""
-        self.epoch += 1
-
-    def __getitem__(self, index):
-        if not 0 <= index < self.num_batches:
-            raise IndexError(f"PackedDocuments: a batch's index must be from 0 to {self.num_batches - 1}. Got {index}.")
-        batch = PackedBatch(self.batch_size, self.sequence_length)
-        rows = self._rows_of_epoch()[index * self.batch_size : (index + 1) * self.batch_size]
+    def rows(self, index: int, start: int, stop: int) -> tuple:
+        """Rows `start` to `stop - 1` of a batch."""
+        self.check_index(index)
+        batch = PackedBatch(stop - start, self.sequence_length)
+        rows = self._rows_of_epoch()[index * self.batch_size + start : index * self.batch_size + stop]
         for place, row in enumerate(rows):
             for piece in range(self._ends[row], self._ends[row + 1]):
                 number, start, length = self._pieces[:, piece].tolist()

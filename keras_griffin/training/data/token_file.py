@@ -13,9 +13,12 @@ Little-endian throughout:
     4         CRC-32 of the 76 bytes before this and of the offsets
     ...       N tokens, then zeros up to a multiple of 8
     8 (D+1)   offsets: document i is tokens offsets[i] to offsets[i + 1], the first offset 0 and the last N
+
+A folder of such files, 00000-of-00004.tokens to 00003-of-00004.tokens, is the documents of all of them in this order.
 """
 
 import os
+import re
 import shutil
 import struct
 import zlib
@@ -41,27 +44,41 @@ _DTYPES: dict[int, np.dtype] = {2: np.dtype("<u2"), 4: np.dtype("<u4")}
 _OFFSET = np.dtype("<u8")
 #: How many bytes are read at a time.
 _CHUNK = 1 << 24
+_SHARD = re.compile(r"\d{5}-of-\d{5}\.tokens")
+
+
+def shard_name(number: int, count: int) -> str:
+    """The name of a file in a folder of so many."""
+    return f"{number:05}-of-{count:05}.tokens"
+
+
+def shard_names(folder: str | os.PathLike) -> list[str]:
+    """The names of the token files in a folder, in order."""
+    return sorted(filter(_SHARD.fullmatch, os.listdir(folder)))
 
 
 class TokenFile:
-    """The documents of a file that `write_token_file` or `python -m keras_griffin tokenize` wrote.
+    """The documents of a file that `write_token_file` or `python -m keras_griffin tokenize` wrote, or of several.
 
     The tokens are memory-mapped: only the pages in use are read, and the system may drop them again. The table of
     offsets, 8 bytes per document, is checked with the header when the file is opened; `verify` also checks the tokens.
 
     Args:
-        path: the file.
+        path: the file; or a folder whose files, its shards, are named `00000-of-00004.tokens` and so on, and count as
+            one, in this order. Other names in the folder are ignored.
 
     Attributes:
-        tokens: `(N,)` of all documents, concatenated; uint16 or uint32, read-only.
-        offsets: `(D + 1,)` uint64: where each document begins, and the last ends.
+        shards: the `TokenFile` of each file of a folder; empty for a file.
+        offsets: `(D + 1,)` uint64: where each document begins in all of them concatenated, and the last ends.
         vocabulary_size: V; ids are below it.
+        dtype: of the tokens, uint16 or uint32.
         fingerprint: of the tokenizer, as hexadecimal digits; None if unknown.
-        checksum: the CRC-32 of the header, which includes that of the tokens, and of the table; it identifies the
-            documents.
+        checksum: the CRC-32 of the header, which includes that of the tokens, and of the table; of a folder, that of
+            its files' checksums. It identifies the documents, and how they are divided into files.
 
     Raises:
-        ValueError: it is not a token file, is truncated, or its table is damaged.
+        ValueError: it is not a token file, is truncated, or its table is damaged; a file of the folder is missing; or
+            the files of the folder differ in their vocabulary or tokenizer.
 
     Examples:
         >>> import tempfile
@@ -76,6 +93,13 @@ class TokenFile:
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
+        self.shards: tuple[TokenFile, ...] = ()
+        if self.path.is_dir():
+            self._open_folder()
+        else:
+            self._open_file()
+
+    def _open_file(self):
         size = self.path.stat().st_size
         with self.path.open("rb") as file:
             start = file.read(HEADER_BYTES)
@@ -94,12 +118,47 @@ class TokenFile:
         if wanted != size:
             self._refuse(f"{documents} documents of {tokens} tokens must make {wanted} bytes. Got {size}")
         self.fingerprint = None if digest == UNKNOWN else digest.hex()
-        self.offsets = np.memmap(self.path, _OFFSET, "r", offsets_start, documents + 1)
+        mapped = np.memmap(self.path, "uint8", "r")
+        self.offsets = mapped[offsets_start:].view(_OFFSET)
         self.checksum = _checksum(self.offsets.data, zlib.crc32(start[: _HEADER.size]))
         if (self.checksum,) != _CHECKSUM.unpack_from(start, _HEADER.size):
             self._refuse("the header and the table of documents must match their checksum. Got a mismatch")
-        # An empty range can't be mapped.
-        self.tokens = np.memmap(self.path, self.dtype, "r", HEADER_BYTES, tokens) if tokens else np.empty(0, self.dtype)
+        self._tokens = mapped[HEADER_BYTES : HEADER_BYTES + tokens * token_bytes].view(self.dtype)
+
+    def _open_folder(self):
+        names = shard_names(self.path)
+        count = max((int(name.removesuffix(".tokens").rpartition("-")[2]) for name in names), default=1)
+        if unfit := sorted(set(names) ^ {shard_name(number, count) for number in range(count)}):
+            has = "without" if unfit[0] not in names else "with"
+            rule = f"a folder must have all of its files, {shard_name(0, count)} and so on, and no others so named"
+            self._refuse(f"{rule}. Got a folder {has} {unfit[0]}")
+        self.shards = tuple(TokenFile(self.path / name) for name in names)
+        first = self.shards[0]
+        self.vocabulary_size, self.dtype, self.fingerprint = first.vocabulary_size, first.dtype, first.fingerprint
+        for name, shard in zip(names, self.shards, strict=True):
+            if (shard.vocabulary_size, shard.fingerprint) != (self.vocabulary_size, self.fingerprint):
+                self._refuse(
+                    "the files of a folder must have one vocabulary and one tokenizer. Got "
+                    f"{self.vocabulary_size} ids of tokenizer {self.fingerprint} in {names[0]}, and "
+                    f"{shard.vocabulary_size} of {shard.fingerprint} in {name}"
+                )
+        self._firsts = np.cumsum([0, *map(len, self.shards)])
+        starts = np.cumsum([0, *(shard.num_tokens for shard in self.shards)], dtype=_OFFSET)
+        parts = (shard.offsets[1:] + start for shard, start in zip(self.shards, starts[:-1], strict=True))
+        self.offsets = np.concatenate([starts[:1], *parts])
+        self.checksum = zlib.crc32(np.array([shard.checksum for shard in self.shards], "<u4").tobytes())
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """`(N,)` of all documents of a file, concatenated; read-only."""
+        if self.shards:
+            self._refuse(f"tokens must be those of one file, such as shards[0]. Got {len(self.shards)} files")
+        return self._tokens
+
+    @property
+    def num_tokens(self) -> int:
+        """N, of all documents."""
+        return int(self.offsets[-1])
 
     @property
     def lengths(self) -> np.ndarray:
@@ -112,7 +171,9 @@ class TokenFile:
         Raises:
             ValueError: it does not match.
         """
-        if _checksum(self.tokens.data) != self._tokens_checksum:
+        for shard in self.shards:
+            shard.verify()
+        if not self.shards and _checksum(self.tokens.data) != self._tokens_checksum:
             self._refuse("the tokens must match their checksum. Got a mismatch")
 
     def check_model(self, model: keras.Model) -> None:
@@ -151,6 +212,9 @@ class TokenFile:
         if not -len(self) <= number < len(self):
             raise IndexError(f"TokenFile: a document's number must be below {len(self)}. Got {number}.")
         number %= len(self)
+        if self.shards:
+            place = int(np.searchsorted(self._firsts, number, side="right")) - 1
+            return self.shards[place][number - int(self._firsts[place])]
         return self.tokens[int(self.offsets[number]) : int(self.offsets[number + 1])]
 
     def __reduce__(self):
@@ -158,8 +222,9 @@ class TokenFile:
         return TokenFile, (self.path,)
 
     def __repr__(self) -> str:
-        tokens = f"{len(self.tokens):,} tokens of {self.vocabulary_size:,}"
-        return f"TokenFile({len(self):,} documents, {tokens}, {self.dtype.name})"
+        tokens = f"{self.num_tokens:,} tokens of {self.vocabulary_size:,}"
+        files = f", {len(self.shards):,} files" if self.shards else ""
+        return f"TokenFile({len(self):,} documents, {tokens}, {self.dtype.name}{files})"
 
     def _refuse(self, reason) -> NoReturn:
         raise ValueError(f"TokenFile: {reason}, in {str(self.path)!r}.")

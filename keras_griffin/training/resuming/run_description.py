@@ -122,7 +122,7 @@ def _describe(value, is_private=False):
 def _describe_corpus(value) -> list | None:
     """The size, in words, and the checksum of a token file, an array, or a list of integers, arrays or texts."""
     if isinstance(value, TokenFile):
-        return [f"{len(value):,} documents of {len(value.tokens):,} tokens", value.checksum]
+        return [f"{len(value):,} documents of {value.num_tokens:,} tokens", value.checksum]
     # A record of numbers is a setting.
     if hasattr(value, "_fields"):
         return None

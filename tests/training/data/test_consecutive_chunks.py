@@ -87,7 +87,7 @@ def test_wrong_documents():
         ConsecutiveChunks([[1.0, 2.0]], 2, 1)
     with pytest.raises(ValueError, match="ConsecutiveChunks: documents must be a sequence"):
         ConsecutiveChunks(iter([[1, 2]]), 2, 1)
-    with pytest.raises(IndexError, match="ConsecutiveChunks: a batch must be from 0 to 0. Got 1"):
+    with pytest.raises(IndexError, match="ConsecutiveChunks: a batch's index must be from 0 to 0. Got 1"):
         ConsecutiveChunks([[1, 2]], 2, 1)[1]
 
 

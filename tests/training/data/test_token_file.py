@@ -1,15 +1,17 @@
 """Documents to a file and back; and what is no such file, or a damaged one."""
 
 import os
+import pickle
 import struct
 import zlib
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 
 from keras_griffin.tokenizers import ByteTokenizer
-from keras_griffin.training import TokenFile, write_token_file
+from keras_griffin.training import ConsecutiveChunks, PackedDocuments, TokenFile, write_token_file
 from keras_griffin.training.data.fingerprint import tokenizer_fingerprint
 from keras_griffin.training.data.token_file import HEADER_BYTES, MAGIC
 
@@ -35,6 +37,62 @@ def test_documents_come_back(tmp_path, vocabulary_size, dtype):
     np.testing.assert_array_equal(file.tokens, np.concatenate(given))
     file.verify()
     assert os.listdir(tmp_path) == ["some.tokens"]
+
+
+def test_the_files_of_a_folder_count_as_one(tmp_path):
+    """Some of them without documents, and documents without tokens at their ends."""
+    given = [[], *documents(300), []]
+    write_token_file(tmp_path / "some.tokens", given, 300)
+    whole = TokenFile(tmp_path / "some.tokens")
+    (tmp_path / "some").mkdir()
+    (tmp_path / "some" / "README").touch()
+    bounds = [0, 0, 1, 9, 9, len(given)]
+    for number in range(5):
+        part = given[bounds[number] : bounds[number + 1]]
+        write_token_file(tmp_path / "some" / f"{number:05}-of-00005.tokens", part, 300)
+    folder = TokenFile(tmp_path / "some")
+    assert repr(folder) == repr(whole).replace(")", ", 5 files)")
+    assert list(map(len, folder.shards)) == [0, 1, 8, 0, 13] and folder.num_tokens == whole.num_tokens
+    np.testing.assert_array_equal(folder.offsets, whole.offsets)
+    np.testing.assert_array_equal(folder.lengths, whole.lengths)
+    for each in (folder, pickle.loads(pickle.dumps(folder))):
+        for number in range(-len(given), len(given)):
+            assert each[number].dtype == whole.dtype and not each[number].flags.writeable
+            np.testing.assert_array_equal(each[number], whole[number])
+    for kind in (PackedDocuments, ConsecutiveChunks):
+        one, other = (kind(file, 16, 4) for file in (whole, folder))
+        assert one.num_batches == other.num_batches > 1
+        for index in range(one.num_batches):
+            keras.tree.map_structure(np.testing.assert_array_equal, one[index], other[index])
+    folder.verify()
+    with pytest.raises(ValueError, match=r"^TokenFile: tokens must be those of one file, such as shards\[0\]\. Got 5 "):
+        folder.tokens  # noqa: B018
+
+
+def test_what_is_no_whole_folder_is_refused(tmp_path):
+    def refused(sentence):
+        with pytest.raises(ValueError, match=f"^TokenFile: {sentence}, in '.*'\\.$"):
+            TokenFile(tmp_path).verify()
+
+    rule = "a folder must have all of its files, 00000-of-0000{}.tokens and so on, and no others so named. Got a folder"
+    refused(f"{rule.format(1)} without 00000-of-00001.tokens")
+    write_token_file(tmp_path / "00000-of-00003.tokens", [[1]], 9)
+    write_token_file(tmp_path / "00002-of-00003.tokens", [[2]], 9)
+    refused(f"{rule.format(3)} without 00001-of-00003.tokens")
+    write_token_file(tmp_path / "00001-of-00003.tokens", [[3]], 8)
+    refused(
+        "the files of a folder must have one vocabulary and one tokenizer. Got 9 ids of tokenizer None in "
+        "00000-of-00003.tokens, and 8 of None in 00001-of-00003.tokens"
+    )
+    write_token_file(tmp_path / "00001-of-00003.tokens", [[3]], 9)
+    before = TokenFile(tmp_path).checksum
+    write_token_file(tmp_path / "00001-of-00003.tokens", [[4]], 9)
+    assert TokenFile(tmp_path).checksum != before
+    damaged = (tmp_path / "00001-of-00003.tokens").read_bytes()
+    (tmp_path / "00001-of-00003.tokens").write_bytes(damaged[:80] + b"\5" + damaged[81:])
+    refused("the tokens must match their checksum. Got a mismatch")
+    write_token_file(tmp_path / "00000-of-00002.tokens", [[1]], 9)
+    refused(f"{rule.format(3)} with 00000-of-00002.tokens")
 
 
 def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
