@@ -6,8 +6,9 @@
 
 Without that variable, processes that PyTorch 2.13 starts again may look for those that
 have ended, and fail: "Gloo connectFullMesh failed". On JAX, the variables of
-`keras.distribution.initialize` name the processes. The same command resumes after a
-failure, also with another number of processes. The token file is one that
+`keras.distribution.initialize` name the processes, or they find each other, on a TPU
+pod and under Slurm, by --find-processes. The same command resumes after a failure, also
+with another number of processes. The token file, or folder of them, is one that
 `python -m keras_griffin tokenize` has written.
 """
 
@@ -35,6 +36,8 @@ DEFAULTS = {
     "rows": "packed",
     # "whole": each process has all weights. "sharded": it has a part of every matrix.
     "weights": "whole",
+    # On JAX: whether processes find each other, as on a TPU pod and under Slurm.
+    "find_processes": False,
     "dtype": "mixed_bfloat16",
     # Of all processes together.
     "batch_size": 8,
@@ -46,7 +49,7 @@ DEFAULTS = {
 }
 
 
-def join_processes() -> tuple[int, int]:
+def join_processes(find: bool) -> tuple[int, int]:
     """Join the processes that a launcher has started: this one's number, and theirs."""
     if keras.backend.backend() == "torch":
         from torch import cuda, distributed
@@ -60,7 +63,7 @@ def join_processes() -> tuple[int, int]:
         return distributed.get_rank(), distributed.get_world_size()
     if keras.backend.backend() != "jax":
         return 0, 1
-    if "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
+    if find or "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
         keras.distribution.initialize()
     import jax
 
@@ -86,7 +89,7 @@ def train(tokens: str, folder: str, settings: dict | None = None, callbacks=()) 
     after a restart, process 0, which writes it, may be on another machine.
     """
     settings = {**DEFAULTS, **(settings or {})}
-    index, count = join_processes()
+    index, count = join_processes(settings["find_processes"])
     on_jax = keras.backend.backend() == "jax"
     keras.utils.set_random_seed(0)
     documents = TokenFile(tokens)
@@ -124,7 +127,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("tokens", help="a token file")
+    parser.add_argument("tokens", help="a token file, or a folder of its shards")
     parser.add_argument("folder", help="of the run")
     text = "(default: %(default)s)"
     parser.add_argument(
@@ -133,6 +136,6 @@ if __name__ == "__main__":
     parser.add_argument(
         "--weights", choices=["whole", "sharded"], default="whole", help=text
     )
-    arguments = parser.parse_args()
-    settings = {"rows": arguments.rows, "weights": arguments.weights}
-    train(arguments.tokens, arguments.folder, settings)
+    parser.add_argument("--find-processes", action="store_true", help="on JAX")
+    settings = vars(parser.parse_args())
+    train(settings.pop("tokens"), settings.pop("folder"), settings)

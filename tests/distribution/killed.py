@@ -55,6 +55,7 @@ if __name__ == "__main__":
     # As where it isn't installed: in seconds Keras would load it, to set its seed.
     sys.modules["tensorflow"] = None
     folder, tokens, rows, weights, step = sys.argv[1:]
-    number = os.environ.get("RANK", os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID"))
+    number = os.environ.get("RANK", os.environ.get("SLURM_PROCID"))
     kill = [Kill(Path(f"{folder}.killed"), int(step))] if number == "1" else []
-    print(json.dumps(train(tokens, folder, {**SETTINGS, "rows": rows, "weights": weights}, kill)["loss"]))
+    settings = {**SETTINGS, "rows": rows, "weights": weights, "find_processes": True}
+    print(json.dumps(train(tokens, folder, settings, kill)["loss"]))

@@ -1,6 +1,7 @@
 """docs/examples/train.py under the launchers of each engine, alone and together, with one process killed."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import yaml
 
 from keras_griffin.training import write_token_file
 from keras_griffin.training.resuming.run_file import read_run
@@ -65,7 +67,7 @@ def test_a_killed_process_costs_nothing(tmp_path, tokens, rows, weights):
 
 
 def launch(*arguments):
-    """Two processes from start to end: by torchrun, whose agent starts both again, or as a scheduler would on JAX."""
+    """Two processes from start to end: by torchrun, whose agent starts both again, or on JAX as Slurm would."""
     root, script = Path(__file__).parents[2], killed.__file__
     # XLA's flags decide the last bits, and the number of devices.
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"
@@ -77,9 +79,10 @@ def launch(*arguments):
         subprocess.run([sys.executable, *torchrun.split(), script, *arguments], env=inherited, check=True, timeout=240)
         return
     for codes in ([None, -signal.SIGKILL], [0, 0]):
-        place = free_address()
+        # JAX makes a port of the job's number.
+        job = free_address()[1] % 2**12
         processes = [
-            subprocess.Popen([sys.executable, script, *arguments], env=inherited | killed.environment(place, 2, index))
+            subprocess.Popen([sys.executable, script, *arguments], env=inherited | as_under_slurm(job, index))
             for index in (0, 1)
         ]
         try:
@@ -90,3 +93,23 @@ def launch(*arguments):
             for process in processes:
                 process.kill()
                 process.wait()
+
+
+def as_under_slurm(job, index):
+    """The variables by which JAX finds two processes of a job."""
+    names = {"JOB_ID": job, "STEP_NODELIST": "localhost", "NTASKS": 2, "PROCID": index, "LOCALID": index}
+    return {f"SLURM_{name}": str(value) for name, value in names.items()}
+
+
+def test_scripts_use_what_the_example_has():
+    examples = Path(killed.__file__).parents[2] / "docs" / "examples"
+    help_of_train = subprocess.check_output([sys.executable, examples / "train.py", "--help"], text=True)
+    for path in (path for path in examples.iterdir() if path.suffix in (".sbatch", ".sh", ".yaml")):
+        text = path.read_text("utf-8")
+        commands = (part.partition("\n\n")[0] for part in text.split("train.py")[1:])
+        flags = [flag for command in commands for flag in re.findall(r"--[a-z-]+", command)]
+        assert flags and all(flag in help_of_train for flag in flags), path
+        if path.suffix == ".yaml":
+            assert yaml.safe_load(text)
+        else:
+            subprocess.run(["bash", "-n", path], check=True)
