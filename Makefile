@@ -2,6 +2,7 @@
 # make test         run every test on JAX, PyTorch and TensorFlow, and inference tests on NumPy
 # make parity       compare logits, greedy tokens and files with transformers and DeepMind's recurrentgemma
 # make clients      ask a server of python_tiny by openai's and LangChain's clients
+# make ray          train in workers of Ray, one of which is killed
 # make lint         check format, lint and types
 # make bench        run the benchmarks, into benchmarks/results/
 # make experiments  repeat the paper's experiments at a small size, into experiments/results/
@@ -15,8 +16,8 @@
 # make wheel        run README's examples with the wheel, in an empty environment with one backend
 #
 # Each target creates .venv and installs missing dependencies. parity also creates .venv-parity, for the packages that
-# it compares with, and clients .venv-clients; compatibility has .venv-oldest and .venv-newest alone; wheel uses a
-# temporary environment.
+# it compares with, clients .venv-clients, and ray .venv-ray; compatibility has .venv-oldest and .venv-newest alone;
+# wheel uses a temporary environment.
 # PYTHON sets the interpreter, BACKEND the backend, WHEEL an existing wheel. OUTPUT sets the folder of quickstart, which
 # replaces runs/quickstart, the default, and refuses a named folder that holds a run.
 
@@ -40,7 +41,7 @@ endif
 install = @$(PYTHON) scripts/environment.py
 run = .venv/bin/python
 
-.PHONY: help quickstart test parity clients lint format bench experiments accelerator notebooks notebooks-small figures docs wheel compatibility demo
+.PHONY: help quickstart test parity clients lint format bench experiments accelerator notebooks notebooks-small figures docs wheel compatibility demo ray
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -62,6 +63,11 @@ clients:
 	$(install) $(BACKEND) serve tokenizers
 	$(install) --into .venv-clients clients $(if $(findstring --replicas,$(ARGUMENTS)),replicas)
 	KERAS_BACKEND=$(BACKEND) .venv-clients/bin/python scripts/try_clients.py $(ARGUMENTS)
+
+ray:
+	$(install) --into .venv-ray jax torch compatibility ray
+	KERAS_BACKEND=jax .venv-ray/bin/python -m pytest -q tests/distribution/test_ray.py
+	KERAS_BACKEND=torch .venv-ray/bin/python -m pytest -q tests/distribution/test_ray.py
 
 lint:
 	$(install) dev

@@ -55,6 +55,8 @@ class LocalRows(DatasetView):
             raise ValueError(f"LocalRows: index must be from 0 to count - 1. Got {index} of {count}.")
         self.index = index
         self.count = count
+        if makes_rows(data):
+            self._bounds(data.batch_size)
 
     @property
     def whole(self) -> keras.utils.PyDataset:

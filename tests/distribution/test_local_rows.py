@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.distribution import LocalRows
+from keras_griffin.training import PackedDocuments
 
 
 class Rows(keras.utils.PyDataset):
@@ -65,3 +66,5 @@ def test_what_names_no_part_is_refused(arguments, sentence):
 def test_a_batch_that_cannot_be_divided_is_refused():
     with pytest.raises(ValueError, match=r"^LocalRows: count must divide the batch. Got 3 parts and 4 rows.$"):
         LocalRows(Rows(), 0, 3)[0]
+    with pytest.raises(ValueError, match=r"^LocalRows: count must divide the batch. Got 3 parts and 4 rows.$"):
+        LocalRows(PackedDocuments([np.arange(9)], sequence_length=4, batch_size=4), 0, 3)
