@@ -9,9 +9,8 @@ tokens are the files' bytes, in any encoding.
 With --shards the result is a folder of files, each written by a process of its own; they have the
 documents in the same order as one file. keras_griffin.training.TokenFile reads either as one.
 
-The file or folder is replaced atomically: Ctrl-C and
-SIGTERM leave nothing behind; SIGKILL leaves a hidden folder .FILE.partial-* next to it, which can
-be removed once nothing is writing there.
+The file or folder is replaced atomically: Ctrl-C and SIGTERM leave nothing behind; SIGKILL leaves a
+hidden folder .FILE.partial-* next to it, which can be removed once nothing is writing there.
 """
 
 import argparse
