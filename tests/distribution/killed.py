@@ -13,7 +13,6 @@ from train import train  # noqa: E402
 
 #: Small, with rows of which each has its own padding.
 SETTINGS = {
-    "dtype": "float32",
     "sequence_length": 16,
     "epochs": 2,
     "save_every": 1,
@@ -44,18 +43,20 @@ def environment(place: tuple[str, int], count: int, index: int) -> dict[str, str
     return {name: str(value) for name, value in values.items()}
 
 
-def train_in(folder: str, tokens: str, rows: str, weights: str, place=None, count: int = 1, index: int = 0) -> dict:
+def train_in(
+    folder: str, tokens: str, rows: str, weights: str, dtype: str, place=None, count: int = 1, index: int = 0
+) -> dict:
     """The history of a run, in one of several processes, or in one."""
     if count > 1:
         os.environ |= environment(place, count, index)
-    return train(tokens, folder, {**SETTINGS, "rows": rows, "weights": weights})
+    return train(tokens, folder, {**SETTINGS, "rows": rows, "weights": weights, "dtype": dtype})
 
 
 if __name__ == "__main__":
     # As where it isn't installed: in seconds Keras would load it, to set its seed.
     sys.modules["tensorflow"] = None
-    folder, tokens, rows, weights, step = sys.argv[1:]
+    folder, tokens, rows, weights, dtype, step = sys.argv[1:]
     number = os.environ.get("RANK", os.environ.get("SLURM_PROCID"))
     kill = [Kill(Path(f"{folder}.killed"), int(step))] if number == "1" else []
-    settings = {**SETTINGS, "rows": rows, "weights": weights, "find_processes": True}
+    settings = {**SETTINGS, "rows": rows, "weights": weights, "dtype": dtype, "find_processes": True}
     print(json.dumps(train(tokens, folder, settings, kill)["loss"]))

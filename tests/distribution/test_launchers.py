@@ -19,7 +19,7 @@ from tests.distribution import killed
 from tests.distribution.processes import answers_of
 
 BACKEND = keras.backend.backend()
-KINDS = [("packed", "whole"), ("carried", "sharded")]
+KINDS = [("packed", "whole", "float32"), ("carried", "sharded", "float32"), ("carried", "whole", "mixed_bfloat16")]
 #: The step before which a process is killed, in the second epoch.
 STEP = 5
 pytestmark = [
@@ -51,19 +51,22 @@ def assert_same(one, other, **tolerance):
         np.testing.assert_allclose(other.tensors[name], array, err_msg=name, **tolerance)
 
 
-@pytest.mark.parametrize(("rows", "weights"), KINDS)
-def test_a_killed_process_costs_nothing(tmp_path, tokens, rows, weights):
+@pytest.mark.parametrize(("rows", "weights", "dtype"), KINDS)
+def test_a_killed_process_costs_nothing(tmp_path, tokens, rows, weights, dtype):
     alone, together, cut = (str(tmp_path / name) for name in ("alone", "together", "cut"))
     place = free_address()
-    of_each = [(together, tokens, rows, weights, place, 2, index) for index in (0, 1)]
-    histories = answers_of(killed.train_in, (alone, tokens, rows, weights), *of_each)
+    settings = rows, weights, dtype
+    of_each = [(together, tokens, *settings, place, 2, index) for index in (0, 1)]
+    histories = answers_of(killed.train_in, (alone, tokens, *settings), *of_each)
+    # In bfloat16 a state of about 1 is exact to 0.004, and sums in another order round otherwise: 0.025 was measured.
+    tolerance = {"rtol": 0, "atol": 1e-5 if dtype == "float32" else 5e-2}
     for history in histories[1:]:
-        np.testing.assert_allclose(history["loss"], histories[0]["loss"], rtol=0, atol=1e-5)
-    launch(cut, tokens, rows, weights, str(STEP))
+        np.testing.assert_allclose(history["loss"], histories[0]["loss"], **tolerance)
+    launch(cut, tokens, *settings, str(STEP))
     assert Path(f"{cut}.killed").exists()
     # Bit by bit what two processes reach undisturbed; one adds in another order.
     assert_same(last_file(together), last_file(cut), rtol=0, atol=0)
-    assert_same(last_file(alone), last_file(cut), rtol=0, atol=1e-5)
+    assert_same(last_file(alone), last_file(cut), **tolerance)
 
 
 def launch(*arguments):
