@@ -2,11 +2,12 @@
 
     KERAS_BACKEND=torch python train_with_ray.py corpus.tokens /shared/runs/mine 2
 
-Without GPUs, JAX also needs JAX_PLATFORMS=cpu. The folder is one that all workers see.
+--gpu gives a GPU to each; without, JAX also needs JAX_PLATFORMS=cpu. All workers must
+see the tokens and the folder.
 """
 
+import argparse
 import os
-import sys
 
 import keras
 from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -51,5 +52,12 @@ def fit(arguments: dict, workers: int, use_gpu: bool = False, run=in_worker) -> 
 
 
 if __name__ == "__main__":
-    tokens, folder, workers = sys.argv[1:]
-    fit({"tokens": tokens, "folder": os.path.abspath(folder)}, int(workers))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tokens", type=os.path.abspath, help="a token file or folder")
+    parser.add_argument("folder", type=os.path.abspath, help="of the run")
+    parser.add_argument("workers", type=int, help="how many")
+    parser.add_argument("--gpu", action="store_true", help="a GPU for each worker")
+    given = parser.parse_args()
+    fit({"tokens": given.tokens, "folder": given.folder}, given.workers, given.gpu)

@@ -54,7 +54,8 @@ def shard_name(number: int, count: int) -> str:
 
 def shard_names(folder: str | os.PathLike) -> list[str]:
     """The names of the token files in a folder, in order."""
-    return sorted(filter(_SHARD.fullmatch, os.listdir(folder)))
+    # Files alone: a link so named might lead back to the folder.
+    return sorted(path.name for path in Path(folder).iterdir() if _SHARD.fullmatch(path.name) and path.is_file())
 
 
 class TokenFile:
@@ -62,6 +63,7 @@ class TokenFile:
 
     The tokens are memory-mapped: only the pages in use are read, and the system may drop them again. The table of
     offsets, 8 bytes per document, is checked with the header when the file is opened; `verify` also checks the tokens.
+    Of a folder, that table is in memory.
 
     Args:
         path: the file; or a folder whose files, its shards, are named `00000-of-00004.tokens` and so on, and count as

@@ -76,6 +76,9 @@ def test_what_is_no_whole_folder_is_refused(tmp_path):
 
     rule = "a folder must have all of its files, 00000-of-0000{}.tokens and so on, and no others so named. Got a folder"
     refused(f"{rule.format(1)} without 00000-of-00001.tokens")
+    (tmp_path / "00000-of-00001.tokens").symlink_to(tmp_path)
+    refused(f"{rule.format(1)} without 00000-of-00001.tokens")
+    (tmp_path / "00000-of-00001.tokens").unlink()
     write_token_file(tmp_path / "00000-of-00003.tokens", [[1]], 9)
     write_token_file(tmp_path / "00002-of-00003.tokens", [[2]], 9)
     refused(f"{rule.format(3)} without 00001-of-00003.tokens")
