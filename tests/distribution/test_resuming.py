@@ -115,14 +115,14 @@ def in_two_processes(folder, place, index, weights):
             (fully_shard if is_divided else data_parallel)(trained)
         return trained
 
-    def fit(name, trained, act=None, seed=0):
+    def fit(name, trained, act=None, seed=0, epochs=EPOCHS):
         """Begin or go on; the history."""
         data = LocalRows(RandomWindows(TEXT, 16, 8, NUM_BATCHES, seed=seed), index, PROCESSES)
         callbacks = [keras.callbacks.EarlyStopping("val_loss", patience=9)]
         if act and is_other:
             callbacks.append(Act(act, CUT - 1))
         options = {"callbacks": callbacks, "validation_data": LocalRows(tiny.Batches(), index, PROCESSES)}
-        return ResumableRun(folder / name, save_every=100).fit(trained, data, EPOCHS, verbose=0, **options).history
+        return ResumableRun(folder / name, save_every=100).fit(trained, data, epochs, verbose=0, **options).history
 
     def refusal(name, trained, **options):
         try:
@@ -147,7 +147,7 @@ def in_two_processes(folder, place, index, weights):
     except Terminated as terminated:
         answers["code"] = terminated.code
     answers["step"] = ResumableRun(folder / "cut").step
-    answers["another seed"] = refusal("cut", made(), seed=index)
+    answers["other data and steps"] = refusal("cut", made(), seed=index, epochs=EPOCHS + index)
     resumed = made()
     resumed.set_weights([0 * weight for weight in resumed.get_weights()])
     answers["resumed history"] = fit("cut", resumed)
@@ -179,7 +179,10 @@ def test_two_processes_end_after_one_batch_and_go_on_with_the_same_one(tmp_path,
         assert (answer["code"], answer["step"]) == (143, 6)
         assert answer["resumed history"] == answer["history"]
         assert answer["same values"]
-        assert "Got shares.process 1.data.seed 1 instead of nothing, " in answer["another seed"]
+        assert answer["other data and steps"] == (
+            "ResumableRun: process 1 must have the settings of process 0. Got data.seed 1 instead of 0, fit.epochs 3 "
+            "instead of 2."
+        )
         assert "ResumableRun: " in answer["no folder"] and ("process 0 of 2: " in answer["no folder"]) == (index == 1)
     assert answers[0]["history"] == answers[1]["history"]
     if BACKEND == "torch":

@@ -21,6 +21,7 @@ from keras_griffin.training.resuming.run_folder import RunFolder
 from keras_griffin.training.resuming.run_state import check_variables
 from keras_griffin.training.resuming.shares import (
     check_rows,
+    check_same_settings,
     check_same_weights,
     gather_snapshot,
     share_facts,
@@ -133,7 +134,8 @@ class ResumableRun:
         Raises:
             ValueError: the model, the data or their settings differ from those that the run began with, with all
                 differences in one sentence; another process trains in the folder; the model is not built and compiled;
-                the run itself sets an option; the processes of a run begin with different weights, or are TensorFlow's.
+                the run itself sets an option; the processes of a run have different settings, or begin with different
+                weights, or are TensorFlow's.
             OSError: a file can't be written, as on a full disk; the files before it remain.
             RuntimeError: another process of the run has failed; the message is that of its error.
             Terminated: SIGTERM arrived, and the run is saved. A `SystemExit`: the process ends with 143.
@@ -158,7 +160,9 @@ class ResumableRun:
                         self._saved = self._folder.read_newest()
                     self._folder.remove_parts()
             saved, self._saved = self._saved if processes.is_writer else None, None
-            description, saved = self._matched(processes, saved, model, data)
+            settings = {"epochs": epochs, "save_every": self.save_every, **options}
+            settings["validation_data"] = type(validation_data).__name__
+            description, saved = self._matched(processes, saved, model, data, settings)
 
             def write(step, tensors, facts):
                 tensors, facts = gather_snapshot(processes, tensors, facts)
@@ -187,7 +191,7 @@ class ResumableRun:
                 **options,
             )
 
-    def _matched(self, processes, saved, model, data):
+    def _matched(self, processes, saved, model, data, settings):
         """The description of the run, and the snapshot, checked to be of that run, that this process resumes from."""
         check_rows(processes, data)
         facts = share_facts(processes, saved)
@@ -196,6 +200,7 @@ class ResumableRun:
             data.epoch = facts["first_epoch"]
         with processes.as_one():
             own = describe_run(model, data)
+        check_same_settings(processes, model, data, {**own, "fit": settings})
         description = describe_shares(processes.values(own))
         if facts is None:
             check_same_weights(processes, model)

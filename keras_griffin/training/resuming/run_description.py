@@ -63,12 +63,17 @@ def describe_shares(descriptions: list[dict]) -> dict:
 
 
 def check_same_run(saved: dict, given: dict) -> None:
-    """Check that two descriptions are of the same run; the error names `model.window 64 instead of 128`."""
-    leaves = [dict(_leaves(one)) for one in (_without_number(saved), given)]
+    """Check that two descriptions are of the same run."""
+    check_same_description("a run must resume with the settings that it began with", _without_number(saved), given)
+
+
+def check_same_description(rule: str, saved: dict, given: dict) -> None:
+    """Check that two descriptions are the same; the error names `model.window 64 instead of 128`."""
+    leaves = [dict(_leaves(one)) for one in (saved, given)]
     # The first batch follows from the settings, so it is named only if they are equal.
     settings = [{name: text for name, text in each.items() if not name.endswith("first_batch")} for each in leaves]
     for old, new in (settings, leaves):
-        check_same("a run must resume with the settings that it began with", old, new)
+        check_same(rule, old, new)
 
 
 def _without_number(description):

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_griffin.models.saving.checksums import array_crc32
 from keras_griffin.training.resuming.processes import Processes
+from keras_griffin.training.resuming.run_description import check_same_description
 from keras_griffin.training.resuming.run_file import RunFile
 from keras_griffin.training.resuming.run_state import place_of
 
@@ -81,6 +82,29 @@ def check_rows(processes: Processes, data: keras.utils.PyDataset) -> None:
         "ResumableRun: the processes of a run must read each part of a batch, by LocalRows(data, index, count). Got "
         f"parts {', '.join(read)} in processes 0 to {processes.count - 1}."
     )
+
+
+def check_same_settings(processes: Processes, model: keras.Model, data: keras.utils.PyDataset, settings: dict) -> None:
+    """Check that all processes of a run do the same steps: one that does another waits for the others, who wait too."""
+    if processes.count == 1:
+        return
+    if not hasattr(data, "whole"):
+        # Each may have data of its own, but not more batches.
+        settings = {name: part for name, part in settings.items() if name not in ("data", "first_batch")}
+    settings = {
+        **settings,
+        "num_batches": data.num_batches,
+        "dtypes": sorted({str(layer.compute_dtype) for layer in model._flatten_layers()}),
+        "weights": sorted(set(map(_place, model.weights))),
+    }
+    first, *others = processes.values(settings)
+    for index, other in enumerate(others, 1):
+        check_same_description(f"process {index} must have the settings of process 0", first, other)
+
+
+def _place(variable: keras.Variable) -> str:
+    """How the processes have a variable: its axes' division on JAX, the type of its tensor on PyTorch."""
+    return str(getattr(getattr(variable.value, "sharding", None), "spec", type(variable.value).__name__))
 
 
 def check_same_weights(processes: Processes, model: keras.Model) -> None:

@@ -14,6 +14,7 @@ from keras_griffin.training.resuming.processes import Processes, all_processes
 from keras_griffin.training.resuming.run_file import RunFile
 from keras_griffin.training.resuming.shares import (
     check_rows,
+    check_same_settings,
     check_same_weights,
     gather_snapshot,
     share_facts,
@@ -150,6 +151,35 @@ def test_rows_that_are_read_twice_or_never_are_refused():
     in_two(check_rows, (windows, windows))
     with pytest.raises(ValueError, match="each part of a batch, .* Got parts 0 of 2, 0 of 2 in processes 0 to 1."):
         in_two(check_rows, [LocalRows(windows, 0, 2) for _ in range(2)])
+
+
+@any_backend
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, None),
+        ({"settings": {"fit": {"save_every": 7}}}, "fit.save_every 7 instead of 5"),
+        ({"settings": {"data": {"seed": 1}, "first_batch": 9}}, "data.seed 1 instead of 0"),
+        ({"settings": {"data": {"seed": 1}, "first_batch": 9}, "of_its_own": True}, None),
+        ({"num_batches": 3}, "num_batches 3 instead of 2"),
+        ({"num_batches": 3, "of_its_own": True}, "num_batches 3 instead of 2"),
+        ({"dtype": "mixed_bfloat16"}, r'dtypes \["bfloat16", "float32"\] instead of \["float32"\]'),
+    ],
+)
+def test_processes_that_would_do_other_steps_are_refused(changes, sentence):
+    def made(settings=(), num_batches=2, of_its_own=False, dtype="float32"):
+        windows = RandomWindows(np.arange(99), 4, 2, num_batches)
+        given = {"data": {"seed": 0}, "first_batch": 8, "fit": {"save_every": 5}, **dict(settings)}
+        layer = keras.layers.Dense(2, dtype=dtype, name="dense")
+        return keras.Sequential([keras.Input((3,)), layer]), windows if of_its_own else LocalRows(windows, 0, 2), given
+
+    first = made(of_its_own=changes.get("of_its_own", False))
+    pairs = list(zip(first, made(**changes), strict=True))
+    if sentence is None:
+        in_two(check_same_settings, *pairs)
+        return
+    with pytest.raises(ValueError, match=rf"process 1 must have the settings of process 0\. Got {sentence}\.$"):
+        in_two(check_same_settings, *pairs)
 
 
 @any_backend
