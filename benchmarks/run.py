@@ -18,7 +18,7 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 BENCHMARKS = ("kernels", "model", "decode")
 NAMED = ("lineage", "memory", "mixers", "packing", "recurrent_decode", "retained_memory", "scaling", "training_memory")
-NAMED += ("export", "serving")
+NAMED += ("export", "processes", "serving")
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 PACKAGES = (
     "keras",

@@ -14,7 +14,7 @@ from train import train  # noqa: E402
 #: Small, with rows of which each has its own padding.
 SETTINGS = {
     "sequence_length": 16,
-    "epochs": 2,
+    "epochs": 4,
     "save_every": 1,
     "model": {"width": 16, "num_layers": 2, "num_heads": 2, "window": 8, "block_pattern": ["recurrent", "local_mqa"]},
 }
