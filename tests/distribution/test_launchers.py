@@ -58,8 +58,8 @@ def test_a_killed_process_costs_nothing(tmp_path, tokens, rows, weights, dtype):
     settings = rows, weights, dtype
     of_each = [(together, tokens, *settings, place, 2, index) for index in (0, 1)]
     histories = answers_of(killed.train_in, (alone, tokens, *settings), *of_each)
-    # In bfloat16 a state of about 1 is exact to 0.004, and sums in another order round otherwise: 0.025 was measured.
-    tolerance = {"rtol": 0, "atol": 1e-5 if dtype == "float32" else 5e-2}
+    # In bfloat16 a state of about 4 is exact to 0.016, and sums in another order round otherwise: 0.06 was measured.
+    tolerance = {"rtol": 0, "atol": 1e-5} if dtype == "float32" else {"rtol": 2e-2, "atol": 5e-2}
     for history in histories[1:]:
         np.testing.assert_allclose(history["loss"], histories[0]["loss"], **tolerance)
     launch(cut, tokens, *settings, str(STEP))
