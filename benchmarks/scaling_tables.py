@@ -1,4 +1,4 @@
-"""Write the tables of docs/scaling.md and docs/guides/pod.md: predictions, and measurements of scaling.py, processes.py.
+"""Write the tables of docs/scaling.md and docs/guides/pod.md: predictions and measured costs.
 
     python benchmarks/scaling_tables.py
 
