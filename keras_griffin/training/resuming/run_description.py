@@ -47,7 +47,10 @@ def describe_run(model: keras.Model, data: keras.utils.PyDataset) -> dict:
     except (NotImplementedError, TypeError, ValueError):
         settings = type(model).__name__
     compiled = _plain(model.get_compile_config() or {})
-    return {"model": settings, "compiled": compiled, "data": describe_data(data), "first_batch": first_batch}
+    # The settings lack the name of a dtype policy, as they lack all names.
+    dtypes = sorted({str(layer.compute_dtype) for layer in model._flatten_layers()})
+    described = {"model": settings, "dtypes": dtypes, "compiled": compiled, "data": describe_data(data)}
+    return {**described, "first_batch": first_batch}
 
 
 def describe_shares(descriptions: list[dict]) -> dict:
@@ -64,7 +67,10 @@ def describe_shares(descriptions: list[dict]) -> dict:
 
 def check_same_run(saved: dict, given: dict) -> None:
     """Check that two descriptions are of the same run."""
-    check_same_description("a run must resume with the settings that it began with", _without_number(saved), given)
+    # Runs of earlier versions have no dtypes, or the number of processes.
+    given = {name: part for name, part in given.items() if name in saved or name != "dtypes"}
+    saved = {name: part for name, part in saved.items() if name != "processes"}
+    check_same_description("a run must resume with the settings that it began with", saved, given)
 
 
 def check_same_description(rule: str, saved: dict, given: dict) -> None:
@@ -74,11 +80,6 @@ def check_same_description(rule: str, saved: dict, given: dict) -> None:
     settings = [{name: text for name, text in each.items() if not name.endswith("first_batch")} for each in leaves]
     for old, new in (settings, leaves):
         check_same(rule, old, new)
-
-
-def _without_number(description):
-    """Without the number of processes, as of earlier versions."""
-    return {name: part for name, part in description.items() if name != "processes"}
 
 
 def check_same(rule: str, saved: Mapping[str, str], given: Mapping[str, str]) -> None:

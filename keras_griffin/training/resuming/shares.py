@@ -94,7 +94,6 @@ def check_same_settings(processes: Processes, model: keras.Model, data: keras.ut
     settings = {
         **settings,
         "num_batches": data.num_batches,
-        "dtypes": sorted({str(layer.compute_dtype) for layer in model._flatten_layers()}),
         "weights": sorted(set(map(_place, model.weights))),
     }
     first, *others = processes.values(settings)
