@@ -1,9 +1,10 @@
-"""docs/examples/train.py as a launcher starts it; `kill -9` may end a process at a step of its first start."""
+"""docs/examples/train.py as a launcher starts it; a signal may end a process, or the launcher, at a step, once."""
 
 import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import keras
@@ -15,23 +16,34 @@ from train import train  # noqa: E402
 SETTINGS = {
     "sequence_length": 16,
     "epochs": 4,
-    "save_every": 1,
+    "save_every": 3,
     "model": {"width": 16, "num_layers": 2, "num_heads": 2, "window": 8, "block_pattern": ["recurrent", "local_mqa"]},
 }
 
 
 class Kill(keras.callbacks.Callback):
-    """End this process before a step, once."""
+    """End this process before a step, by `kill -9`, or its launcher, by SIGTERM; once."""
 
-    def __init__(self, marker: Path, step: int):
+    def __init__(self, marker: Path, step: int, whom: str):
         super().__init__()
-        self.marker, self.step, self.steps = marker, step, 0
+        self.marker, self.step, self.whom, self.steps = marker, step, whom, 0
 
     def on_train_batch_begin(self, batch, logs=None):
         if self.steps == self.step and not self.marker.exists():
             self.marker.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+            if self.whom == "itself":
+                os.kill(os.getpid(), signal.SIGKILL)
+            end_launcher()
         self.steps += 1
+
+
+def end_launcher() -> None:
+    """Send the launcher SIGTERM, and wait until this process has it from there."""
+    received, handler = [], signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda *arguments: (received.append(arguments), handler(*arguments)))
+    os.kill(os.getppid(), signal.SIGTERM)
+    while not received:
+        time.sleep(0.01)
 
 
 def environment(place: tuple[str, int], count: int, index: int) -> dict[str, str]:
@@ -55,8 +67,8 @@ def train_in(
 if __name__ == "__main__":
     # As where it isn't installed: in seconds Keras would load it, to set its seed.
     sys.modules["tensorflow"] = None
-    folder, tokens, rows, weights, dtype, step = sys.argv[1:]
+    folder, tokens, rows, weights, dtype, step, whom = sys.argv[1:]
     number = os.environ.get("RANK", os.environ.get("SLURM_PROCID"))
-    kill = [Kill(Path(f"{folder}.killed"), int(step))] if number == "1" else []
+    kill = [Kill(Path(f"{folder}.killed"), int(step), whom)] if number == "1" else []
     settings = {**SETTINGS, "rows": rows, "weights": weights, "dtype": dtype, "find_processes": True}
     print(json.dumps(train(tokens, folder, settings, kill)["loss"]))

@@ -20,8 +20,8 @@ from tests.distribution.processes import answers_of
 
 BACKEND = keras.backend.backend()
 KINDS = [("packed", "whole", "float32"), ("carried", "sharded", "float32"), ("carried", "whole", "mixed_bfloat16")]
-#: The step before which a process is killed, in the second epoch.
-STEP = 5
+#: The step before which a process is killed, in the second epoch of five steps each; the sixth is saved, the eighth not.
+STEP = 7
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(BACKEND not in ("jax", "torch"), reason="TensorFlow has strategies of its own"),
@@ -62,11 +62,19 @@ def test_a_killed_process_costs_nothing(tmp_path, tokens, rows, weights, dtype):
     tolerance = {"rtol": 0, "atol": 1e-5} if dtype == "float32" else {"rtol": 2e-2, "atol": 5e-2}
     for history in histories[1:]:
         np.testing.assert_allclose(history["loss"], histories[0]["loss"], **tolerance)
-    launch(cut, tokens, *settings, str(STEP))
+    launch(cut, tokens, *settings, str(STEP), "itself")
     assert Path(f"{cut}.killed").exists()
     # Bit by bit what two processes reach undisturbed; one adds in another order.
     assert_same(last_file(together), last_file(cut), rtol=0, atol=0)
     assert_same(last_file(alone), last_file(cut), **tolerance)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="JAX has no launcher")
+def test_processes_of_a_launcher_that_gets_sigterm_save_after_their_batch(tmp_path, tokens):
+    folder = str(tmp_path / "cut")
+    with pytest.raises(subprocess.CalledProcessError):
+        launch(folder, tokens, *KINDS[0], str(STEP), "launcher")
+    assert last_file(folder).facts["step"] == STEP + 1
 
 
 def launch(*arguments):

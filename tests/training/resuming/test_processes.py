@@ -163,14 +163,13 @@ def test_rows_that_are_read_twice_or_never_are_refused():
         ({"settings": {"data": {"seed": 1}, "first_batch": 9}, "of_its_own": True}, None),
         ({"num_batches": 3}, "num_batches 3 instead of 2"),
         ({"num_batches": 3, "of_its_own": True}, "num_batches 3 instead of 2"),
-        ({"dtype": "mixed_bfloat16"}, r'dtypes \["bfloat16", "float32"\] instead of \["float32"\]'),
     ],
 )
 def test_processes_that_would_do_other_steps_are_refused(changes, sentence):
-    def made(settings=(), num_batches=2, of_its_own=False, dtype="float32"):
+    def made(settings=(), num_batches=2, of_its_own=False):
         windows = RandomWindows(np.arange(99), 4, 2, num_batches)
         given = {"data": {"seed": 0}, "first_batch": 8, "fit": {"save_every": 5}, **dict(settings)}
-        layer = keras.layers.Dense(2, dtype=dtype, name="dense")
+        layer = keras.layers.Dense(2, name="dense")
         return keras.Sequential([keras.Input((3,)), layer]), windows if of_its_own else LocalRows(windows, 0, 2), given
 
     first = made(of_its_own=changes.get("of_its_own", False))
