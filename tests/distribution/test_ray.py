@@ -26,7 +26,7 @@ pytestmark = [
 def killed_once(arguments):
     """The second worker ends before a step of its first start."""
     is_second = ray.train.get_context().get_world_rank() == 1
-    train(**arguments, callbacks=[Kill(Path(f"{arguments['folder']}.killed"), STEP)] * is_second)
+    train(**arguments, callbacks=[Kill(Path(f"{arguments['folder']}.killed"), STEP, "itself")] * is_second)
 
 
 @pytest.fixture(scope="module")
