@@ -29,13 +29,9 @@ def best(table: Table, trials: Iterable[Trial]) -> Trial:
     return min(trials, key=badness)
 
 
-#: Which run of a search is the best one, of a table.
-Choose = Callable[[Table, Iterable[Trial]], Trial]
-
-
-def kept_rates(table: Table, choose: Choose = best) -> dict[str, float]:
+def kept_rates(table: Table) -> dict[str, float]:
     """The learning rate that each family keeps, of those that are trained."""
-    return {family: choose(table, trials).learning_rate for family, trials in searches(table).items()}
+    return {family: best(table, trials).learning_rate for family, trials in searches(table).items()}
 
 
 def searches(table: Table) -> dict[str, list[Trial]]:
@@ -47,28 +43,26 @@ def searches(table: Table) -> dict[str, list[Trial]]:
     return found
 
 
-def is_kept(table: Table, trial: Trial, choose: Choose = best) -> bool:
+def is_kept(table: Table, trial: Trial) -> bool:
     """Whether a run has the learning rate that its family keeps, or none."""
-    return trial.learning_rate == kept_rates(table, choose).get(trial.family, trial.learning_rate)
+    return trial.learning_rate == kept_rates(table).get(trial.family, trial.learning_rate)
 
 
-def is_kept_in_its_setting(table: Table, trial: Trial, choose: Choose = best) -> bool:
+def is_kept_in_its_setting(table: Table, trial: Trial) -> bool:
     """The same where each setting has a search of its own."""
-    return is_kept(table.part(trial.setting), trial, choose)
+    return is_kept(table.part(trial.setting), trial)
 
 
-def kept_trials(table: Table, family: str, setting: str, choose: Choose = best) -> list[Trial]:
+def kept_trials(table: Table, family: str, setting: str) -> list[Trial]:
     """A family's runs in a setting at the rate that it keeps."""
-    rates = kept_rates(table, choose)
+    rates = kept_rates(table)
     return [trial for trial in table.trials(family, setting) if trial.learning_rate == rates[trial.family]]
 
 
-def trials_by_seed(
-    table: Table, setting: str, families: Iterable[str] = FAMILIES, choose: Choose = best
-) -> dict[int, dict[str, Trial]]:
+def trials_by_seed(table: Table, setting: str, families: Iterable[str] = FAMILIES) -> dict[int, dict[str, Trial]]:
     """The runs in a setting at the rates that were kept, by seed and family; only seeds that every family has."""
     families = tuple(families)
-    rates = kept_rates(table, choose)
+    rates = kept_rates(table)
     seeds: dict[int, dict[str, Trial]] = {}
     for trial in table.trials(setting=setting):
         if trial.learning_rate == rates[trial.family]:
@@ -86,7 +80,6 @@ def searched(
     table: Table,
     *,
     is_closed: bool = False,
-    choose: Choose = best,
 ) -> tuple[list[Run], float | None]:
     """The runs of a search as far as it is known, and the rate that it keeps once it has ended.
 
@@ -95,7 +88,6 @@ def searched(
         rates: to begin with; a single one is kept without a search.
         table: of the finished runs.
         is_closed: whether no other rates are tried.
-        choose: of the runs of a search the one that keeps its rate.
     """
     runs = {rate: make_run(rate) for rate in rates}
     while True:
@@ -103,7 +95,7 @@ def searched(
         trials = [trial for trial in table.trials() if trial.run in identities]
         if len(trials) < len(runs):
             return list(runs.values()), None
-        kept = choose(table, trials).learning_rate
+        kept = best(table, trials).learning_rate
         tried = sorted(runs)
         if is_closed or len(rates) == 1 or len(tried) >= MOST or tried[0] < kept < tried[-1]:
             return list(runs.values()), kept
@@ -121,7 +113,6 @@ def planned(
     families: Iterable[str] = FAMILIES,
     *,
     is_closed: bool = False,
-    choose: Choose = best,
 ) -> list[Run]:
     """The search on the first rung, and every rung and seed for the families whose search has ended.
 
@@ -133,7 +124,6 @@ def planned(
         table: of the finished runs.
         families: to compare.
         is_closed: as for `searched`.
-        choose: likewise.
     """
     runs, kept = [], {}
     for family in families:
@@ -141,7 +131,7 @@ def planned(
         def own(rate, family=family):
             return make_run(family, rungs[0], rate, seeds[0])
 
-        tried, rate = searched(own, rates, table, is_closed=is_closed, choose=choose)
+        tried, rate = searched(own, rates, table, is_closed=is_closed)
         runs += tried
         if rate is not None:
             kept[family] = rate

@@ -20,7 +20,7 @@ from tests.distribution.processes import answers_of
 
 BACKEND = keras.backend.backend()
 KINDS = [("packed", "whole", "float32"), ("carried", "sharded", "float32"), ("carried", "whole", "mixed_bfloat16")]
-#: The step before which a process is killed, in the second epoch of five steps each; the sixth is saved, the eighth not.
+#: The step before which a process is killed, in the second epoch of five steps; the sixth is saved, the eighth not.
 STEP = 7
 pytestmark = [
     pytest.mark.slow,

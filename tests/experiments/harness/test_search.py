@@ -114,10 +114,7 @@ def test_only_kept_rates_and_seeds_of_every_family_are_compared():
 
 
 #: Experiments whose searches have two or three rates and end there.
-CLOSED = (
-    "phonebook",
-    *("english", "forecasting", "list_operations", "pixels", "resets"),
-)
+CLOSED = ("english", "forecasting", "list_operations", "pixels", "resets")
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in CLOSED])
