@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -110,3 +111,12 @@ def test_the_flagships_stand_at_the_top():
     assert keras_griffin.RGLRU is keras_griffin.layers.RGLRU
     subpackages = {name for name in keras_griffin.__all__ if name.islower()}
     assert {*names, "RGLRU"} == set(keras_griffin.__all__) - subpackages
+
+
+def test_nothing_that_git_ignores_is_tracked():
+    """Such as generated pages, which `git add --force` takes with them; unfinished experiments keep their runs."""
+    command = ["git", "ls-files", "--cached", "--ignored", "--exclude-standard", "--", ".", ":!experiments/runs"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a checkout of git")
+    assert not listed.stdout
