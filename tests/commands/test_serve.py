@@ -175,7 +175,7 @@ def test_ctrl_c_does_not_wait_for_the_model():
 
     def load_text_model(*arguments, **options):
         print("loading", flush=True)
-        time.sleep(100)
+        time.sleep(600)
 
     load.load_text_model = load_text_model
     sys.exit(main(["serve", "models/tiny.keras", "--port", "0"]))
@@ -184,5 +184,6 @@ def test_ctrl_c_does_not_wait_for_the_model():
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "loading\n"
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        # Python takes a second to end, on a busy machine many.
+        assert process.wait(120) == 130
         assert "Traceback" not in process.stderr.read()
