@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
@@ -29,7 +30,7 @@ VOCABULARY = 8192
 
 
 def launch(folder, cores, count, *arguments):
-    """Train in processes with these cores each; what process 0 has printed last, as JSON."""
+    """Start training in processes with these cores each."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -45,17 +46,23 @@ def launch(folder, cores, count, *arguments):
 
 
 def environment(threads):
-    """The variables of a process with so many threads."""
-    quiet = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
-    return os.environ | quiet | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads), "KERAS_BACKEND": BACKEND}
+    """The variables of a process with so many threads, which uses the CPU alone."""
+    quiet = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    devices = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(threads)}
+    return os.environ | quiet | devices | {"PYTHONPATH": str(ROOT), "KERAS_BACKEND": BACKEND}
 
 
 def answer_of(processes):
-    """What the first prints at its end."""
-    answers = [process.communicate()[0] for process in processes]
-    if any(process.returncode for process in processes):
-        raise RuntimeError(f"a process must not fail. Got exit codes {[one.returncode for one in processes]}.")
-    return json.loads(answers[0].splitlines()[-1])
+    """What process 0 prints last, as JSON. If one fails, the others, which would wait for it, are ended."""
+    with ThreadPoolExecutor() as pool:
+        answers = [pool.submit(process.communicate) for process in processes]
+        while None in (codes := [process.poll() for process in processes]) and not any(codes):
+            time.sleep(0.1)
+        for process in processes if any(codes) else ():
+            process.kill()
+    if any(codes):
+        raise RuntimeError(f"a process must not fail. Got exit codes {codes}; None was ended.")
+    return json.loads(answers[0].result()[0].splitlines()[-1])
 
 
 def work(folder, small, kill):
@@ -169,7 +176,7 @@ def measure_data(small):
         tokenizer.train_from_iterator([lines[: 1 << 22].decode("utf-8", "replace")], trainer)
         tokenizer.save(f"{folder}/tokenizer.json")
         print("\n### Tokenizing lines of Python\n")
-        print("| tokenizer | text, MB | processes | MB/s | memory of the largest, MB |\n|---|---|---|---|---|")
+        print("| tokenizer | text, MB | processes | MB/s | memory of the largest process, MB |\n|---|---|---|---|---|")
         for name, options in (("bytes", []), (f"BPE, {VOCABULARY:,}", ["--tokenizer", f"{folder}/tokenizer.json"])):
             for size in sizes:
                 text = Path(folder) / "text.txt"
@@ -180,13 +187,14 @@ def measure_data(small):
                     command += ["--output", output, "--shards", str(count)]
                     start = time.perf_counter()
                     process = subprocess.Popen(command, env=environment(1), stdout=subprocess.DEVNULL)
-                    _, status, used = os.wait4(process.pid, 0)
-                    if status:
-                        raise RuntimeError(f"tokenize must succeed. Got status {status}.")
+                    memory = 0
+                    while process.poll() is None:
+                        memory = max(memory, *map(private_bytes, with_children(process.pid)))
+                        time.sleep(0.02)
+                    if process.returncode:
+                        raise RuntimeError(f"tokenize must succeed. Got exit code {process.returncode}.")
                     rate = size / 1e6 / (time.perf_counter() - start)
-                    print(
-                        f"| {name} | {size / 1e6:.0f} | {count} | {rate:.1f} | {used.ru_maxrss / 1e3:.0f} |", flush=True
-                    )
+                    print(f"| {name} | {size / 1e6:.0f} | {count} | {rate:.1f} | {memory / 1e6:.0f} |", flush=True)
         print("\n### Reading packed rows of 256 tokens\n")
         print(
             "| documents | tokens | seconds to plan | bytes kept a document | million tokens a second | grown by, MB |"
@@ -217,10 +225,22 @@ def read(path):
     )
 
 
-def private_bytes():
-    """The memory of this process, without files that are mapped."""
-    status = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in status if line.startswith("RssAnon")).split()[1])
+def private_bytes(process="self"):
+    """The memory of a process, without files that are mapped; 0 if it has ended."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return 1024 * sum(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
+
+
+def with_children(process):
+    """The numbers of a process and of all that it has started."""
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        children = []
+    return [process, *(each for child in children for each in with_children(child))]
 
 
 def main():
@@ -236,6 +256,8 @@ def main():
         return read(options.read)
     if options.worker:
         return work(options.worker, options.small, options.kill)
+    if BACKEND == "tensorflow":
+        return print("\nOn TensorFlow a run has one process.")
     measures = {"steps": measure_steps, "restart": measure_restart, "data": measure_data}
     for part in options.parts.split(","):
         # What is read has no backend.

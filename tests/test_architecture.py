@@ -44,7 +44,7 @@ NEEDED = {"keras", "ml_dtypes", "numpy", "safetensors"}
 FOREIGN = {
     *("distribute_strategy", "ignore_class", "inner_optimizer", "loss", "metrics", "num_batches", "optimizer"),
     *("dtype", "is_fully_addressable", "is_fully_replicated", "num_replicas_in_sync", "rank", "shape", "variables"),
-    *("full_tensor", "num_workers", "reset_iter_state", "sharding", "spec", "worker_init_fn"),
+    *("full_tensor", "num_workers", "placements", "reset_iter_state", "sharding", "spec", "worker_init_fn"),
     *("backend_tokenizer", "ids", "to_str"),
     *("from_logits", "lora_enabled", "mode"),
     "register_at_fork",

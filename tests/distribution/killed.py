@@ -1,4 +1,4 @@
-"""docs/examples/train.py as a launcher starts it; a signal may end a process, or the launcher, at a step, once."""
+"""docs/examples/train.py as a launcher starts it; at one step a signal ends a process or the launcher, once."""
 
 import json
 import os
@@ -22,36 +22,46 @@ SETTINGS = {
 
 
 class Kill(keras.callbacks.Callback):
-    """End this process before a step, by `kill -9`, or its launcher, by SIGTERM; once."""
+    """End this process before a step, by `kill -9`, or its launcher, by SIGTERM; once, noting what is saved by then."""
 
-    def __init__(self, marker: Path, step: int, whom: str):
+    def __init__(self, folder: str, step: int, whom: str):
         super().__init__()
-        self.marker, self.step, self.whom, self.steps = marker, step, whom, 0
+        self.folder, self.step, self.whom, self.steps = folder, step, whom, 0
 
     def on_train_batch_begin(self, batch, logs=None):
-        if self.steps == self.step and not self.marker.exists():
-            self.marker.touch()
+        marker = saved_by_then(self.folder)
+        if self.steps == self.step and not marker.exists():
+            marker.write_text(max(Path(self.folder).glob("*.safetensors")).stem)
             if self.whom == "itself":
                 os.kill(os.getpid(), signal.SIGKILL)
             end_launcher()
         self.steps += 1
 
 
+def saved_by_then(folder: str) -> Path:
+    """The file with the step that the run had saved last when a signal ended something."""
+    return Path(f"{folder}.killed")
+
+
 def end_launcher() -> None:
     """Send the launcher SIGTERM, and wait until this process has it from there."""
+    deadline = time.monotonic() + 60
     received, handler = [], signal.getsignal(signal.SIGTERM)
     signal.signal(signal.SIGTERM, lambda *arguments: (received.append(arguments), handler(*arguments)))
     os.kill(os.getppid(), signal.SIGTERM)
     while not received:
+        if time.monotonic() > deadline:
+            raise TimeoutError("the launcher must pass SIGTERM on within a minute")
         time.sleep(0.01)
 
 
-def environment(place: tuple[str, int], count: int, index: int) -> dict[str, str]:
+def environment(place: str, count: int, index: int) -> dict[str, str]:
     """The variables by which a launcher names the processes."""
     if keras.backend.backend() == "jax":
-        values = {"JOB_ADDRESSES": ":".join(map(str, place)), "NUM_PROCESSES": count, "PROCESS_ID": index}
+        values = {"JOB_ADDRESSES": place, "NUM_PROCESSES": count, "PROCESS_ID": index}
         return {f"KERAS_DISTRIBUTION_{name}": str(value) for name, value in values.items()}
-    values = {"MASTER_ADDR": place[0], "MASTER_PORT": place[1], "WORLD_SIZE": count, "RANK": index}
+    address, port = place.split(":")
+    values = {"MASTER_ADDR": address, "MASTER_PORT": port, "WORLD_SIZE": count, "RANK": index}
     return {name: str(value) for name, value in values.items()}
 
 
@@ -69,6 +79,6 @@ if __name__ == "__main__":
     sys.modules["tensorflow"] = None
     folder, tokens, rows, weights, dtype, step, whom = sys.argv[1:]
     number = os.environ.get("RANK", os.environ.get("SLURM_PROCID"))
-    kill = [Kill(Path(f"{folder}.killed"), int(step), whom)] if number == "1" else []
+    kill = [Kill(folder, int(step), whom)] if number == "1" else []
     settings = {**SETTINGS, "rows": rows, "weights": weights, "dtype": dtype, "find_processes": True}
     print(json.dumps(train(tokens, folder, settings, kill)["loss"]))

@@ -1,7 +1,6 @@
 """A state that is carried from batch to batch follows its rows: from process to process, and through a failure."""
 
 import shutil
-import socket
 import uuid
 
 import keras
@@ -10,9 +9,8 @@ import pytest
 
 from keras_griffin.distribution import LocalRows, data_parallel, fully_shard, layout_map
 from keras_griffin.training import ConsecutiveChunks, ResumableRun
-from keras_griffin.training.resuming.run_file import read_run
 from tests.distribution import tiny
-from tests.distribution.processes import answers_of
+from tests.distribution.processes import Act, answers_of, free_address, last_file
 
 BACKEND = keras.backend.backend()
 #: One block: each run compiles its step again.
@@ -20,17 +18,6 @@ CONFIG = tiny.CONFIG.replace(num_layers=1, block_pattern=("recurrent",))
 ROWS, EPOCHS = 8, 2
 #: Each ends within a chunk of another row.
 LENGTHS = 7, 150, 61, 1, 90, 200, 33
-
-
-class Cut(keras.callbacks.Callback):
-    """Fail before a step of the second epoch."""
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_begin(self, batch, logs=None):
-        if self.epoch == 1 and batch == 1:
-            raise InterruptedError
 
 
 def documents():
@@ -42,8 +29,14 @@ def run(folder, place, count, index, weights, is_cut):
     """Begin or go on in one of several processes; whether it was cut."""
     model = join(place, count, index, weights)
     data = LocalRows(ConsecutiveChunks(documents(), 16, ROWS), index, count)
+
+    def cut_off(model):
+        raise InterruptedError
+
+    # Before the second step of the second epoch.
+    callbacks = [Act(cut_off, data.num_batches + 1)] if is_cut else []
     try:
-        ResumableRun(folder, save_every=1).fit(model, data, EPOCHS, callbacks=[Cut()] if is_cut else [], verbose=0)
+        ResumableRun(folder, save_every=1).fit(model, data, EPOCHS, callbacks=callbacks, verbose=0)
     except InterruptedError:
         return True
     return False
@@ -80,12 +73,7 @@ def join(place, count, index, weights):
 
 def processes_of(folder, count, tmp_path, weights, is_cut=False):
     """The arguments of `run` in each of several processes."""
-    if BACKEND == "jax":
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            place = f"127.0.0.1:{free.getsockname()[1]}"
-    else:
-        place = tmp_path / uuid.uuid4().hex
+    place = free_address() if BACKEND == "jax" else tmp_path / uuid.uuid4().hex
     return [(tmp_path / folder, place, count, index, weights, is_cut) for index in range(count)]
 
 
@@ -107,10 +95,6 @@ def test_states_follow_their_rows_through_a_failure_and_to_another_number_of_pro
         assert found.tensors.keys() == expected.tensors.keys()
         for tensor, array in expected.tensors.items():
             np.testing.assert_allclose(found.tensors[tensor], array, rtol=0, atol=1e-5, err_msg=tensor)
-
-
-def last_file(folder):
-    return read_run(max(folder.glob("*.safetensors")))
 
 
 def losses(file):

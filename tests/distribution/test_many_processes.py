@@ -1,7 +1,6 @@
 """One model in several processes of JAX has the losses that it has in one."""
 
 import contextlib
-import socket
 
 import keras
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 
 from keras_griffin.distribution import LocalRows, gathered, layout_map
 from keras_griffin.models import Griffin
-from tests.distribution.processes import answers_of
+from tests.distribution.processes import answers_of, free_address
 from tests.distribution.tiny import CONFIG, EPOCHS, Batches
 
 BACKEND = keras.backend.backend()
@@ -50,12 +49,8 @@ def fit_on_jax(kind, file, address, processes, index):
 @pytest.mark.skipif(BACKEND != "jax", reason="keras.distribution is JAX's alone")
 @pytest.mark.slow
 def test_two_processes_of_jax_train_one_model(tmp_path):
-    with socket.socket() as free, socket.socket() as other:
-        free.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        addresses = [f"127.0.0.1:{end.getsockname()[1]}" for end in (free, other)]
-    kinds = zip(("data", "model"), addresses, strict=True)
-    places = [("one", "-", 1, 0), *((kind, address, 2, index) for kind, address in kinds for index in (0, 1))]
+    addresses = {kind: free_address() for kind in ("data", "model")}
+    places = [("one", "-", 1, 0), *((kind, addresses[kind], 2, index) for kind in addresses for index in (0, 1))]
     runs = [(kind, tmp_path / f"{kind}.keras", *place) for kind, *place in places]
     (expected, _, (said, sums)), *many = answers_of(fit_on_jax, *runs)
     assert [rows for _, rows, _ in many] == [4, 4, 8, 8]

@@ -10,21 +10,13 @@ import pytest
 
 from keras_griffin.distribution import LocalRows, gathered, layout_map
 from keras_griffin.models import Griffin
-from tests.distribution.processes import answers_of
-from tests.distribution.test_launchers import free_address
+from tests.distribution.processes import Act, answers_of, free_address
 from tests.distribution.tiny import CONFIG, EPOCHS, Batches
 from tests.training.resuming.guide import examples, replaced
 
 
-class CutOff(keras.callbacks.Callback):
-    def __init__(self, step):
-        super().__init__()
-        self.left = step
-
-    def on_train_batch_begin(self, batch, logs=None):
-        if self.left == 0:
-            raise KeyboardInterrupt
-        self.left -= 1
+def cut_off(model):
+    raise KeyboardInterrupt
 
 
 def go_on(folder, mesh, place, count, index, cut_at=-1):
@@ -39,12 +31,12 @@ def go_on(folder, mesh, place, count, index, cut_at=-1):
         keras.distribution.set_distribution(distribution)
     model = Griffin(CONFIG)
     windows = LocalRows(Batches()) if count > 1 else Batches()
-    given = {"model": model, "windows": windows, "epochs": EPOCHS, "cut_off": CutOff(cut_at)}
+    given = {"model": model, "windows": windows, "epochs": EPOCHS, "cut_off": Act(cut_off, cut_at)}
     changes = {"/runs/mine": folder, "save_freq=100": "save_freq=1", "[saving]": "[saving, cut_off]"}
     try:
         exec(replaced(examples()[-1], changes), given)
     except KeyboardInterrupt:
-        # Answered, this process is killed: a save in the background may not have come to its end.
+        # This process is killed when all have answered: a save in the background may not have come to its end.
         return None
     part = model.trainable_variables[0].value.addressable_shards[0].data.shape
     with gathered(model) if count > 1 else contextlib.nullcontext():
@@ -56,7 +48,7 @@ def go_on(folder, mesh, place, count, index, cut_at=-1):
 @pytest.mark.slow
 def test_a_run_cut_off_on_one_mesh_goes_on_with_another(tmp_path):
     undisturbed, cut, alone = (str(tmp_path / name) for name in ("undisturbed", "cut", "alone"))
-    places = [f"{host}:{port}" for host, port in (free_address() for _ in range(3))]
+    places = [free_address() for _ in range(3)]
     columns, rows = (1, 2), (2, 1)
     first = answers_of(
         go_on,

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 
 import keras
 import numpy as np
@@ -11,8 +10,10 @@ import pytest
 
 from keras_griffin.distribution import LocalRows, data_parallel, fully_shard, layout_map
 from keras_griffin.training import RandomWindows, ResumableRun, Terminated
+from keras_griffin.training.resuming.processes import all_processes
+from keras_griffin.training.resuming.shares import describe_division
 from tests.distribution import tiny
-from tests.distribution.processes import answers_of
+from tests.distribution.processes import Act, answers_of, free_address
 
 BACKEND = keras.backend.backend()
 on_jax = pytest.mark.skipif(BACKEND != "jax", reason="Keras's distribution is JAX's alone")
@@ -21,19 +22,12 @@ pytestmark = pytest.mark.slow
 CONFIG = tiny.CONFIG.replace(num_layers=1, block_pattern=("recurrent",))
 TEXT = np.random.default_rng(3).integers(tiny.VOCABULARY, size=400).astype("uint8")
 PROCESSES, EPOCHS, NUM_BATCHES, CUT = 2, 2, 4, 6
-
-
-class Act(keras.callbacks.Callback):
-    """Do something before a step."""
-
-    def __init__(self, act, step):
-        super().__init__()
-        self.act, self.step, self.steps = act, step, 0
-
-    def on_train_batch_begin(self, batch, logs=None):
-        if self.steps == self.step:
-            self.act(self.model)
-        self.steps += 1
+#: How two processes have a weight: words of its description.
+DIVISIONS = {
+    ("jax", "whole"): "() on {'batch': 2}",
+    ("torch", "whole"): "whole",
+    ("torch", "divided"): "Shard(dim=0)",
+}
 
 
 def all_variables(trained):
@@ -152,6 +146,7 @@ def in_two_processes(folder, place, index, weights):
     resumed.set_weights([0 * weight for weight in resumed.get_weights()])
     answers["resumed history"] = fit("cut", resumed)
     answers["same values"] = all_values(resumed) == all_values(undisturbed)
+    answers["division"] = describe_division(all_processes(), resumed, LocalRows(tiny.Batches(), index, PROCESSES))
 
     # Where a step need not be compiled again.
     if BACKEND == "torch" and not is_divided:
@@ -171,14 +166,15 @@ def in_two_processes(folder, place, index, weights):
 @pytest.mark.skipif(BACKEND not in ("jax", "torch"), reason="TensorFlow has runs of one process")
 @pytest.mark.parametrize("weights", ["whole", "divided"] if BACKEND == "torch" else ["whole"])
 def test_two_processes_end_after_one_batch_and_go_on_with_the_same_one(tmp_path, weights):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = f"127.0.0.1:{free.getsockname()[1]}" if BACKEND == "jax" else tmp_path / "place"
+    place = free_address() if BACKEND == "jax" else tmp_path / "place"
     answers = answers_of(in_two_processes, *((tmp_path, place, index, weights) for index in (0, 1)))
     for index, answer in enumerate(answers):
         assert (answer["code"], answer["step"]) == (143, 6)
         assert answer["resumed history"] == answer["history"]
         assert answer["same values"]
+        assert answer["division"]["replica"] is None
+        # Of the embedding.
+        assert DIVISIONS[BACKEND, weights] in answer["division"]["weights"]["0"]
         assert answer["other data and steps"] == (
             "ResumableRun: process 1 must have the settings of process 0. Got data.seed 1 instead of 0, fit.epochs 3 "
             "instead of 2."

@@ -16,13 +16,19 @@ from keras_griffin.training.data.rest_of_epoch import RestOfEpoch
 from keras_griffin.training.interruption import noted_signals
 from keras_griffin.training.resuming.processes import all_processes
 from keras_griffin.training.resuming.run_course import RunCourse
-from keras_griffin.training.resuming.run_description import check_same_run, describe_run, describe_shares
+from keras_griffin.training.resuming.run_description import (
+    check_same_run,
+    describe_fit,
+    describe_run,
+    describe_shares,
+)
 from keras_griffin.training.resuming.run_folder import RunFolder
 from keras_griffin.training.resuming.run_state import check_variables
 from keras_griffin.training.resuming.shares import (
     check_rows,
     check_same_settings,
     check_same_weights,
+    describe_division,
     gather_snapshot,
     share_facts,
     share_snapshot,
@@ -160,9 +166,8 @@ class ResumableRun:
                         self._saved = self._folder.read_newest()
                     self._folder.remove_parts()
             saved, self._saved = self._saved if processes.is_writer else None, None
-            settings = {"epochs": epochs, "save_every": self.save_every, **options}
-            settings["validation_data"] = type(validation_data).__name__
-            description, saved = self._matched(processes, saved, model, data, settings)
+            steps = validation_data, {"epochs": epochs, "save_every": self.save_every, **options}
+            description, saved = self._matched(processes, saved, model, data, steps)
 
             def write(step, tensors, facts):
                 tensors, facts = gather_snapshot(processes, tensors, facts)
@@ -191,7 +196,7 @@ class ResumableRun:
                 **options,
             )
 
-    def _matched(self, processes, saved, model, data, settings):
+    def _matched(self, processes, saved, model, data, steps):
         """The description of the run, and the snapshot, checked to be of that run, that this process resumes from."""
         check_rows(processes, data)
         facts = share_facts(processes, saved)
@@ -200,8 +205,10 @@ class ResumableRun:
             data.epoch = facts["first_epoch"]
         with processes.as_one():
             own = describe_run(model, data)
-        check_same_settings(processes, model, data, {**own, "fit": settings})
-        description = describe_shares(processes.values(own))
+            beside = {**describe_fit(data, *steps), **describe_division(processes, model, data)}
+        every = processes.values([own, beside])
+        check_same_settings([{**one, **more} for one, more in every])
+        description = describe_shares([one for one, _ in every])
         if facts is None:
             check_same_weights(processes, model)
             return description, None

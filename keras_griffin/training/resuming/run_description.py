@@ -1,7 +1,9 @@
 """The settings and the data of a run as JSON, so that it resumes with the same ones or not at all."""
 
 import hashlib
+import itertools
 import json
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -47,10 +49,22 @@ def describe_run(model: keras.Model, data: keras.utils.PyDataset) -> dict:
     except (NotImplementedError, TypeError, ValueError):
         settings = type(model).__name__
     compiled = _plain(model.get_compile_config() or {})
-    # The settings lack the name of a dtype policy, as they lack all names.
-    dtypes = sorted({str(layer.compute_dtype) for layer in model._flatten_layers()})
-    described = {"model": settings, "dtypes": dtypes, "compiled": compiled, "data": describe_data(data)}
+    described = {"model": settings, "dtypes": _dtypes(model), "compiled": compiled, "data": describe_data(data)}
     return {**described, "first_batch": first_batch}
+
+
+def describe_fit(data: keras.utils.PyDataset, validation_data: Any, options: Mapping) -> dict:
+    """What decides the steps of `fit`, and how many batches it validates after an epoch, as JSON."""
+    validation = {"class_name": type(validation_data).__name__}
+    if hasattr(validation_data, "whole"):
+        validation = describe_data(validation_data.whole)
+    elif isinstance(validation_data, keras.utils.PyDataset):
+        validation["num_batches"] = validation_data.num_batches
+    elif isinstance(validation_data, (list, tuple)):
+        validation["rows"] = len(next(iter(keras.tree.flatten(validation_data)), ()))
+    described = {"fit": {**_plain(options), "validation_data": validation}}
+    # Processes that share batches compare their data; others may have data of their own, but not more batches.
+    return described if hasattr(data, "whole") else {**described, "num_batches": data.num_batches}
 
 
 def describe_shares(descriptions: list[dict]) -> dict:
@@ -67,8 +81,14 @@ def describe_shares(descriptions: list[dict]) -> dict:
 
 def check_same_run(saved: dict, given: dict) -> None:
     """Check that two descriptions are of the same run."""
-    # Runs of earlier versions have no dtypes, or the number of processes.
-    given = {name: part for name, part in given.items() if name in saved or name != "dtypes"}
+    if "dtypes" not in saved:
+        warnings.warn(
+            "ResumableRun: a run of an earlier version has no record of the dtypes in which its model computed, which "
+            f"must be those of this one. Got {', '.join(given['dtypes'])}.",
+            stacklevel=4,
+        )
+        saved = {**saved, "dtypes": given["dtypes"]}
+    # Of an earlier version, too.
     saved = {name: part for name, part in saved.items() if name != "processes"}
     check_same_description("a run must resume with the settings that it began with", saved, given)
 
@@ -111,10 +131,19 @@ def describe_data(data: keras.utils.PyDataset) -> dict:
     return described
 
 
+def _dtypes(model) -> list[str]:
+    """The dtypes in which layers compute, in their order: the settings have no name of a policy, as they have none."""
+    # Of others, such as inputs, the dtype is the global policy's, whatever the model computes in.
+    dtypes = [layer.compute_dtype for layer in model._flatten_layers() if layer._trainable_variables]
+    runs = ((dtype, len(list(layers))) for dtype, layers in itertools.groupby(dtypes))
+    return [f"{count} layer{'s' * (count > 1)} in {dtype}" for dtype, count in runs]
+
+
 def _describe(value, is_private=False):
     """A number or a text by value, a corpus by its checksum, anything else by its type and size."""
     value = plain(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
+    # A private text may be the path of a process's own copy.
+    if value is None or isinstance(value, (bool, int, float)) or isinstance(value, str) and not is_private:
         return _plain(value)
     # What is private may be a cache that fills while the dataset is used.
     if not is_private and (corpus := _describe_corpus(value)):

@@ -84,26 +84,32 @@ def check_rows(processes: Processes, data: keras.utils.PyDataset) -> None:
     )
 
 
-def check_same_settings(processes: Processes, model: keras.Model, data: keras.utils.PyDataset, settings: dict) -> None:
-    """Check that all processes of a run do the same steps: one that does another waits for the others, who wait too."""
-    if processes.count == 1:
-        return
-    if not hasattr(data, "whole"):
-        # Each may have data of its own, but not more batches.
-        settings = {name: part for name, part in settings.items() if name not in ("data", "first_batch")}
-    settings = {
-        **settings,
-        "num_batches": data.num_batches,
-        "weights": sorted(set(map(_place, model.weights))),
-    }
-    first, *others = processes.values(settings)
-    for index, other in enumerate(others, 1):
-        check_same_description(f"process {index} must have the settings of process 0", first, other)
+def describe_division(processes: Processes, model: keras.Model, data: keras.utils.PyDataset) -> dict:
+    """Which rows this process reads of data that are not `LocalRows`, and how the processes have each weight."""
+    distribution = keras.distribution.distribution()
+    replica = processes.index if distribution is None else distribution.data_shard_id
+    weights = {str(index): _division(variable.value) for index, variable in enumerate(model.weights)}
+    return {"replica": None if hasattr(data, "whole") else replica, "weights": weights}
 
 
-def _place(variable: keras.Variable) -> str:
-    """How the processes have a variable: its axes' division on JAX, the type of its tensor on PyTorch."""
-    return str(getattr(getattr(variable.value, "sharding", None), "spec", type(variable.value).__name__))
+def _division(value) -> str:
+    """How the processes have a weight: its axes on a mesh, of JAX or PyTorch, or whole."""
+    sharding = getattr(value, "sharding", None)
+    if hasattr(sharding, "spec"):
+        return f"{tuple(sharding.spec)} on {dict(sharding.mesh.shape)}"
+    return f"{value.placements} on {value.device_mesh}" if hasattr(value, "placements") else "whole"
+
+
+def check_same_settings(descriptions: list[dict]) -> None:
+    """Check that all processes of a run do the same steps: otherwise processes wait for each other for ever."""
+    replicas = [description["replica"] for description in descriptions]
+    for index, given in enumerate(descriptions):
+        # The first process that reads the same rows; each replica may have data of its own.
+        first = replicas.index(given["replica"])
+        own = {name: descriptions[first][name] for name in ("replica", "data", "first_batch")}
+        whose = 0 if first == index else first
+        rule = f"process {index} must have the settings of process {whose}"
+        check_same_description(rule, {**descriptions[0], **own}, given)
 
 
 def check_same_weights(processes: Processes, model: keras.Model) -> None:

@@ -11,11 +11,13 @@ from keras_griffin import backends
 from keras_griffin.distribution import LocalRows
 from keras_griffin.training import RandomWindows, ResumableRun
 from keras_griffin.training.resuming.processes import Processes, all_processes
+from keras_griffin.training.resuming.run_description import describe_fit, describe_run
 from keras_griffin.training.resuming.run_file import RunFile
 from keras_griffin.training.resuming.shares import (
     check_rows,
     check_same_settings,
     check_same_weights,
+    describe_division,
     gather_snapshot,
     share_facts,
     share_snapshot,
@@ -153,32 +155,50 @@ def test_rows_that_are_read_twice_or_never_are_refused():
         in_two(check_rows, [LocalRows(windows, 0, 2) for _ in range(2)])
 
 
+def settings_of(index, rows=None, num_batches=2, seed=0, save_every=5, validated=3, weights="whole", replica=None):
+    """What a process says of its run, of `LocalRows` where `rows` is True."""
+    model = keras.Sequential([keras.Input((4,), dtype="int32"), keras.layers.Embedding(99, 2)])
+    model.compile("sgd", "mse")
+    windows, held_out = (RandomWindows(np.arange(99), 4, 2, count, seed=seed) for count in (num_batches, validated))
+    data, validation = (LocalRows(each, index, 2) if rows else each for each in (windows, held_out))
+    division = {"replica": None if rows else index if replica is None else replica, "weights": {"0": weights}}
+    return {**describe_run(model, data), **describe_fit(data, validation, {"save_every": save_every}), **division}
+
+
 @any_backend
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({}, None),
-        ({"settings": {"fit": {"save_every": 7}}}, "fit.save_every 7 instead of 5"),
-        ({"settings": {"data": {"seed": 1}, "first_batch": 9}}, "data.seed 1 instead of 0"),
-        ({"settings": {"data": {"seed": 1}, "first_batch": 9}, "of_its_own": True}, None),
+        ({"rows": True}, None),
+        ({"save_every": 7}, "fit.save_every 7 instead of 5"),
+        ({"rows": True, "seed": 1}, "data.seed 1 instead of 0, first_batch .*, fit.validation_data.seed 1 instead of 0"),
+        ({"rows": True, "validated": 4}, "fit.validation_data.num_batches 4 instead of 3"),
+        ({"validated": 4}, "fit.validation_data.num_batches 4 instead of 3"),
+        # Each replica may have data of its own, but not more batches.
+        ({"seed": 1}, None),
+        ({"seed": 1, "replica": 0}, "data.seed 1 instead of 0, first_batch .* instead of .*"),
         ({"num_batches": 3}, "num_batches 3 instead of 2"),
-        ({"num_batches": 3, "of_its_own": True}, "num_batches 3 instead of 2"),
+        ({"rows": True, "num_batches": 3}, "data.num_batches 3 instead of 2"),
+        ({"weights": "halves"}, "weights.0 halves instead of whole"),
     ],
 )
 def test_processes_that_would_do_other_steps_are_refused(changes, sentence):
-    def made(settings=(), num_batches=2, of_its_own=False):
-        windows = RandomWindows(np.arange(99), 4, 2, num_batches)
-        given = {"data": {"seed": 0}, "first_batch": 8, "fit": {"save_every": 5}, **dict(settings)}
-        layer = keras.layers.Dense(2, name="dense")
-        return keras.Sequential([keras.Input((3,)), layer]), windows if of_its_own else LocalRows(windows, 0, 2), given
-
-    first = made(of_its_own=changes.get("of_its_own", False))
-    pairs = list(zip(first, made(**changes), strict=True))
+    settings = [settings_of(0, changes.get("rows")), settings_of(1, **changes)]
     if sentence is None:
-        in_two(check_same_settings, *pairs)
+        check_same_settings(settings)
         return
     with pytest.raises(ValueError, match=rf"process 1 must have the settings of process 0\. Got {sentence}\.$"):
-        in_two(check_same_settings, *pairs)
+        check_same_settings(settings)
+
+
+@any_backend
+def test_processes_of_one_replica_have_its_data():
+    """The second replica's first process has data of its own, which its second one must have, too."""
+    first, own, other = settings_of(0), settings_of(1, seed=1, replica=1), settings_of(1, seed=2, replica=1)
+    check_same_settings([first, first, own, own])
+    with pytest.raises(ValueError, match="process 3 must have the settings of process 2. Got data.seed 2 instead of 1"):
+        check_same_settings([first, first, own, other])
 
 
 @any_backend

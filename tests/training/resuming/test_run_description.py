@@ -19,6 +19,7 @@ from keras_griffin.training.resuming import run_description
 from keras_griffin.training.resuming.run_description import (
     check_same_run,
     describe_data,
+    describe_fit,
     describe_run,
     describe_shares,
 )
@@ -66,7 +67,7 @@ def test_the_same_settings_are_the_same_whatever_keras_calls_them():
         ({"optimizer": AdamW(2e-3)}, "compiled.optimizer.learning_rate 0.0020"),
         ({"optimizer": AdamW(1e-3, gradient_accumulation_steps=2)}, "gradient_accumulation_steps 2 instead of null"),
         ({"optimizer": keras.optimizers.SGD(1e-3)}, "compiled.optimizer.class_name"),
-        ({"dtype": "mixed_bfloat16"}, 'dtypes ["bfloat16", "float32"] instead of ["float32"]'),
+        ({"dtype": "mixed_bfloat16"}, 'dtypes ["14 layers in bfloat16"] instead of ["14 layers in float32"]'),
         ({"batch_size": 3}, "data.batch_size 3 instead of 2"),
         ({"num_batches": 6}, "data.num_batches 6 instead of 5"),
         ({"seed": 1}, "data.seed 1 instead of 0"),
@@ -109,10 +110,50 @@ def test_processes_that_share_batches_may_be_of_any_number():
     assert differences(two, shares((0, 2), (1, 2), seed=1)) == "data.seed 1 instead of 0."
 
 
-def test_a_run_of_an_earlier_version_goes_on():
+def test_a_run_of_an_earlier_version_goes_on_with_a_warning():
     now = describe_run(small_model(), RandomWindows(TEXT, 8, 2, 5))
     then = {name: part for name, part in now.items() if name != "dtypes"}
-    assert differences({**then, "processes": 2}, now) is None
+    with pytest.warns(UserWarning, match="has no record of the dtypes .* Got 1 layer in float32.$"):
+        assert differences({**then, "processes": 2}, now) is None
+
+
+def test_the_global_policy_is_not_a_dtype_of_a_model_that_has_its_own():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        under_another = described(dtype="float32")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert differences(described(), under_another) is None
+
+
+def test_which_layer_computes_in_which_dtype_is_found():
+    def of_two(*policies):
+        layers = [keras.layers.Dense(8, dtype=policy) for policy in policies]
+        model = keras.Sequential([keras.Input((8,)), *layers])
+        model.compile("adam", "mse")
+        return describe_run(model, RandomWindows(TEXT, 8, 2, 5))
+
+    one, other = of_two("float32", "mixed_bfloat16"), of_two("mixed_bfloat16", "float32")
+    assert differences(one, other) == (
+        'dtypes ["1 layer in bfloat16", "1 layer in float32"] instead of ["1 layer in float32", "1 layer in '
+        'bfloat16"].'
+    )
+
+
+def test_steps_are_the_options_of_fit_and_the_batches_that_are_validated():
+    windows = RandomWindows(TEXT, 8, 4, 5)
+    own = describe_fit(windows, (TEXT, TEXT), {"epochs": 2, "class_weight": {np.int64(1): np.float32(2)}})
+    assert own == {
+        "fit": {"epochs": 2, "class_weight": {"1": "2.0"}, "validation_data": {"class_name": "tuple", "rows": 200}},
+        "num_batches": 5,
+    }
+    for data, expected in (
+        (None, {"class_name": "NoneType"}),
+        (windows, {"class_name": "RandomWindows", "num_batches": 5}),
+        (LocalRows(windows, 0, 2), describe_data(windows)),
+        ((), {"class_name": "tuple", "rows": 0}),
+    ):
+        assert describe_fit(LocalRows(windows, 0, 2), data, {}) == {"fit": {"validation_data": expected}}
 
 
 class Remembering(keras.utils.PyDataset):
@@ -153,7 +194,7 @@ def test_a_dataset_that_was_used_is_what_it_was_when_it_was_new(name):
 
 def test_no_more_than_some_are_named():
     changes = {name: index for index, name in enumerate("abcdef")}
-    named = differences({"same": 1}, {"same": 1, **changes})
+    named = differences({"dtypes": []}, {"dtypes": [], **changes})
     assert named.startswith("a 0 instead of nothing, ") and named.endswith(", d 3 instead of nothing, 2 more.")
 
 
@@ -215,7 +256,7 @@ def test_what_is_no_corpus_is_known_by_its_value_or_its_type_and_size():
     assert [of([]), of([object()]), of(np.array([object()]))] == ["list of 0", "list of 1", "(1,) of object"]
     assert of(iter([])) == "list_iterator"
     # It may be a cache.
-    for private in ({"a": 1}, [1, 2]):
+    for private in ({"a": 1}, [1, 2], "/a/path/on/this/machine"):
         assert describe_data(Holding(None, private=private))["private"] == type(private).__name__
     assert describe_data(Holding(None, private=np.zeros(3)))["private"] == "(3,) of float64"
 
