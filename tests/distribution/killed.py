@@ -31,7 +31,7 @@ class Kill(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         marker = saved_by_then(self.folder)
         if self.steps == self.step and not marker.exists():
-            marker.write_text(max(Path(self.folder).glob("*.safetensors")).stem)
+            marker.write_text(max(Path(self.folder).glob("*.safetensors")).stem.removeprefix("step-"))
             if self.whom == "itself":
                 os.kill(os.getpid(), signal.SIGKILL)
             end_launcher()

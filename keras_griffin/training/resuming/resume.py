@@ -138,7 +138,7 @@ class ResumableRun:
             The history of the whole run.
 
         Raises:
-            ValueError: the model, the data or their settings differ from those that the run began with, with all
+            ValueError: the model, the data or their settings differ from those that the run began with, with the first
                 differences in one sentence; another process trains in the folder; the model is not built and compiled;
                 the run itself sets an option; the processes of a run have different settings, or begin with different
                 weights, or are TensorFlow's.

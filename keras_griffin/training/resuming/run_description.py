@@ -132,7 +132,7 @@ def describe_data(data: keras.utils.PyDataset) -> dict:
 
 
 def _dtypes(model) -> list[str]:
-    """The dtypes in which layers compute, in their order: the settings have no name of a policy, as they have none."""
+    """The dtypes in which layers compute, in their order; the settings of a model leave out the names of policies."""
     # Of others, such as inputs, the dtype is the global policy's, whatever the model computes in.
     dtypes = [layer.compute_dtype for layer in model._flatten_layers() if layer._trainable_variables]
     runs = ((dtype, len(list(layers))) for dtype, layers in itertools.groupby(dtypes))

@@ -135,8 +135,7 @@ def test_which_layer_computes_in_which_dtype_is_found():
 
     one, other = of_two("float32", "mixed_bfloat16"), of_two("mixed_bfloat16", "float32")
     assert differences(one, other) == (
-        'dtypes ["1 layer in bfloat16", "1 layer in float32"] instead of ["1 layer in float32", "1 layer in '
-        'bfloat16"].'
+        'dtypes ["1 layer in bfloat16", "1 layer in float32"] instead of ["1 layer in float32", "1 layer in bfloat16"].'
     )
 
 
