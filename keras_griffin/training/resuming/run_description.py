@@ -55,7 +55,7 @@ def describe_run(model: keras.Model, data: keras.utils.PyDataset) -> dict:
 
 def describe_fit(data: keras.utils.PyDataset, validation_data: Any, options: Mapping) -> dict:
     """What decides the steps of `fit`, and how many batches it validates after an epoch, as JSON."""
-    validation = {"class_name": type(validation_data).__name__}
+    validation: dict[str, Any] = {"class_name": type(validation_data).__name__}
     if hasattr(validation_data, "whole"):
         validation = describe_data(validation_data.whole)
     elif isinstance(validation_data, keras.utils.PyDataset):

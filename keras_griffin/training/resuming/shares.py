@@ -94,9 +94,8 @@ def describe_division(processes: Processes, model: keras.Model, data: keras.util
 
 def _division(value) -> str:
     """How the processes have a weight: its axes on a mesh, of JAX or PyTorch, or whole."""
-    sharding = getattr(value, "sharding", None)
-    if hasattr(sharding, "spec"):
-        return f"{tuple(sharding.spec)} on {dict(sharding.mesh.shape)}"
+    if hasattr(value, "sharding") and hasattr(value.sharding, "spec"):
+        return f"{tuple(value.sharding.spec)} on {dict(value.sharding.mesh.shape)}"
     return f"{value.placements} on {value.device_mesh}" if hasattr(value, "placements") else "whole"
 
 
