@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -17,6 +18,7 @@ from keras_griffin.training.resuming.shares import (
     check_rows,
     check_same_settings,
     check_same_weights,
+    describe_division,
     gather_snapshot,
     share_facts,
     share_snapshot,
@@ -198,6 +200,25 @@ def test_processes_of_one_replica_have_its_data():
     check_same_settings([first, first, own, own])
     with pytest.raises(ValueError, match="process 3 must have the settings of process 2. Got data.seed 2 instead of 1"):
         check_same_settings([first, first, own, other])
+
+
+@any_backend
+def test_a_division_names_the_rows_and_how_weights_are_divided():
+    model, data = make_model(), RandomWindows(np.arange(99), 4, 2, 2)
+    whole = {str(index): "whole" for index in range(len(model.weights))}
+    assert describe_division(all_processes(), model, data) == {"replica": 0, "weights": whole}
+    assert describe_division(all_processes(), model, LocalRows(data, 0, 2)) == {"replica": None, "weights": whole}
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="a mesh of JAX")
+def test_a_division_names_the_axes_of_a_mesh():
+    import jax
+
+    mesh = jax.make_mesh((1, 1), ("batch", "model"))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "model"))
+    model = SimpleNamespace(weights=[SimpleNamespace(value=jax.device_put(np.ones((2, 2)), sharding))])
+    weights = describe_division(all_processes(), model, RandomWindows(np.arange(99), 4, 2, 2))["weights"]
+    assert weights == {"0": "(None, 'model') on {'batch': 1, 'model': 1}"}
 
 
 @any_backend
