@@ -11,7 +11,7 @@ import pytest
 from keras_griffin.distribution import LocalRows, data_parallel, fully_shard, layout_map
 from keras_griffin.training import RandomWindows, ResumableRun, Terminated
 from keras_griffin.training.resuming.processes import all_processes
-from keras_griffin.training.resuming.shares import describe_division
+from keras_griffin.training.resuming.shares import describe_layout
 from tests.distribution import tiny
 from tests.distribution.processes import Act, answers_of, free_address
 
@@ -23,8 +23,8 @@ CONFIG = tiny.CONFIG.replace(num_layers=1, block_pattern=("recurrent",))
 TEXT = np.random.default_rng(3).integers(tiny.VOCABULARY, size=400).astype("uint8")
 PROCESSES, EPOCHS, NUM_BATCHES, CUT = 2, 2, 4, 6
 #: How two processes have a weight: words of its description.
-DIVISIONS = {
-    ("jax", "whole"): "() on {'batch': 2}",
+LAYOUTS = {
+    ("jax", "whole"): "(None, None) on {'batch': 2}",
     ("torch", "whole"): "whole",
     ("torch", "divided"): "Shard(dim=0)",
 }
@@ -146,7 +146,7 @@ def in_two_processes(folder, place, index, weights):
     resumed.set_weights([0 * weight for weight in resumed.get_weights()])
     answers["resumed history"] = fit("cut", resumed)
     answers["same values"] = all_values(resumed) == all_values(undisturbed)
-    answers["division"] = describe_division(all_processes(), resumed, LocalRows(tiny.Batches(), index, PROCESSES))
+    answers["layout"] = describe_layout(all_processes(), resumed, LocalRows(tiny.Batches(), index, PROCESSES))
 
     # Where a step need not be compiled again.
     if BACKEND == "torch" and not is_divided:
@@ -172,9 +172,9 @@ def test_two_processes_end_after_one_batch_and_go_on_with_the_same_one(tmp_path,
         assert (answer["code"], answer["step"]) == (143, 6)
         assert answer["resumed history"] == answer["history"]
         assert answer["same values"]
-        assert answer["division"]["replica"] is None
+        assert answer["layout"]["replica"] is None
         # Of the embedding.
-        assert DIVISIONS[BACKEND, weights] in answer["division"]["weights"]["0"]
+        assert LAYOUTS[BACKEND, weights] in answer["layout"]["weights"]["0"]
         assert answer["other data and steps"] == (
             "ResumableRun: process 1 must have the settings of process 0. Got data.seed 1 instead of 0, fit.epochs 3 "
             "instead of 2."

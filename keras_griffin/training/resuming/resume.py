@@ -28,7 +28,7 @@ from keras_griffin.training.resuming.shares import (
     check_rows,
     check_same_settings,
     check_same_weights,
-    describe_division,
+    describe_layout,
     gather_snapshot,
     share_facts,
     share_snapshot,
@@ -205,7 +205,7 @@ class ResumableRun:
             data.epoch = facts["first_epoch"]
         with processes.as_one():
             own = describe_run(model, data)
-            beside = {**describe_fit(data, *steps), **describe_division(processes, model, data)}
+            beside = {**describe_fit(data, *steps), **describe_layout(processes, model, data)}
         every = processes.values([own, beside])
         check_same_settings([{**one, **more} for one, more in every])
         description = describe_shares([one for one, _ in every])

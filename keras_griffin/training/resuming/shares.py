@@ -84,7 +84,7 @@ def check_rows(processes: Processes, data: keras.utils.PyDataset) -> None:
     )
 
 
-def describe_division(processes: Processes, model: keras.Model, data: keras.utils.PyDataset) -> dict:
+def describe_layout(processes: Processes, model: keras.Model, data: keras.utils.PyDataset) -> dict:
     """Which rows this process reads of data that are not `LocalRows`, and how the processes have each weight."""
     distribution = keras.distribution.distribution()
     replica = processes.index if distribution is None else distribution.data_shard_id

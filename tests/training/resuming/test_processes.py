@@ -18,7 +18,7 @@ from keras_griffin.training.resuming.shares import (
     check_rows,
     check_same_settings,
     check_same_weights,
-    describe_division,
+    describe_layout,
     gather_snapshot,
     share_facts,
     share_snapshot,
@@ -206,8 +206,8 @@ def test_processes_of_one_replica_have_its_data():
 def test_a_division_names_the_rows_and_how_weights_are_divided():
     model, data = make_model(), RandomWindows(np.arange(99), 4, 2, 2)
     whole = {str(index): "whole" for index in range(len(model.weights))}
-    assert describe_division(all_processes(), model, data) == {"replica": 0, "weights": whole}
-    assert describe_division(all_processes(), model, LocalRows(data, 0, 2)) == {"replica": None, "weights": whole}
+    assert describe_layout(all_processes(), model, data) == {"replica": 0, "weights": whole}
+    assert describe_layout(all_processes(), model, LocalRows(data, 0, 2)) == {"replica": None, "weights": whole}
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="a mesh of JAX")
@@ -217,7 +217,7 @@ def test_a_division_names_the_axes_of_a_mesh():
     mesh = jax.make_mesh((1, 1), ("batch", "model"))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "model"))
     model = SimpleNamespace(weights=[SimpleNamespace(value=jax.device_put(np.ones((2, 2)), sharding))])
-    weights = describe_division(all_processes(), model, RandomWindows(np.arange(99), 4, 2, 2))["weights"]
+    weights = describe_layout(all_processes(), model, RandomWindows(np.arange(99), 4, 2, 2))["weights"]
     assert weights == {"0": "(None, 'model') on {'batch': 1, 'model': 1}"}
 
 
