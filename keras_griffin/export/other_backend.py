@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import keras
@@ -24,3 +25,7 @@ def export_on(backend: str, model: keras.Model, path: Path, options: dict) -> No
         if colon and kind == "ValueError":
             raise ValueError(sentence)
         raise RuntimeError(f"export: the process with {backend} must succeed. Got {said[-1]}")
+    for line in run.stderr.splitlines():
+        _, _, sentence = line.partition("UserWarning: ")
+        if sentence.startswith("export: "):
+            warnings.warn(sentence, stacklevel=3)

@@ -1,5 +1,6 @@
 """`export`: a trained model as a file for another runtime."""
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -120,11 +121,13 @@ def export(
     module = importlib.import_module(f"keras_griffin.export.{chosen.module}")
     with atomic_folder(path, SAVED_MODEL, function_name="export") if not chosen.suffix else atomic_file(path) as aside:
         try:
-            getattr(module, chosen.function)(program, aside, facts)
+            with _plain_errors():
+                getattr(module, chosen.function)(program, aside, facts)
         except (*FAILURES, *module.FAILURES) as error:
+            lines = re.sub(r"\x1b\[\d*m", "", str(error)).strip().splitlines() or ["no reason"]
             raise ValueError(
                 f"export: the model must be made of what {chosen.suffix or 'a SavedModel'} can hold. "
-                f"Got {type(error).__name__}: {_first_line(error)}"
+                f"Got {type(error).__name__}: {lines[0]}"
             ) from error
     with atomic_file(path.with_name(f"{path.name}.json")) as aside:
         aside.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
@@ -155,10 +158,16 @@ def describe(program: Program, chunk: int | None) -> dict:
     }
 
 
-def _first_line(error):
-    """The first line of an error that says something; Keras wraps it in calls and arguments."""
-    lines = (re.sub(r"\x1b\[\d*m", "", line).strip() for line in str(error).splitlines())
-    return next((line for line in lines if line and not line.startswith("Exception encountered")), "no reason")
+@contextlib.contextmanager
+def _plain_errors():
+    """Errors as they were raised; Keras adds the call's arguments to them, and fails to with some of JAX's."""
+    is_filtering = keras.config.is_traceback_filtering_enabled()
+    keras.config.disable_traceback_filtering()
+    try:
+        yield
+    finally:
+        if is_filtering:
+            keras.config.enable_traceback_filtering()
 
 
 def find_format(path: str | os.PathLike, name: str | None = None) -> Format:

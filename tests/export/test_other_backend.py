@@ -61,3 +61,11 @@ def test_its_errors_are_ours(said, monkeypatch, tmp_path):
     kind, message = SAID[said]
     with pytest.raises(kind, match=message):
         other_backend.export_on("torch", model(), tmp_path / "m.pt2", {})
+
+
+def test_its_warnings_are_ours(monkeypatch, tmp_path):
+    said = "import.py:3: UserWarning: not ours\nwrite.py:9: UserWarning: export: a seed is kept.\n  warnings.warn("
+    ended = subprocess.CompletedProcess([], 0, "", said)
+    monkeypatch.setattr(other_backend.subprocess, "run", lambda *arguments, **options: ended)
+    with pytest.warns(match="^export: a seed is kept.$"):
+        other_backend.export_on("jax", model(), tmp_path / "m.stablehlo", {})

@@ -49,3 +49,19 @@ def test_a_chunk_of_sparse_attention_is_refused(tmp_path):
     with pytest.raises(ValueError, match="^export: the model must be made of what .stablehlo can hold"):
         export(model_of(("sparse_mqa",)), tmp_path / "a.stablehlo", what="chunk", chunk=5)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_layer_that_reads_a_number_is_named_with_jaxs_reason(tmp_path):
+    """Keras, which wraps errors of layers, fails to wrap this one."""
+
+    class Branching(keras.layers.Layer):
+        def call(self, x):
+            return x if float(x[0, 0, 0]) < 1 else -x
+
+        def compute_output_spec(self, x):
+            return keras.KerasTensor(x.shape, x.dtype)
+
+    inputs = keras.Input((None, 4))
+    with pytest.raises(ValueError, match=r"stablehlo can hold\. Got ConcretizationTypeError: Abstract tracer"):
+        export(keras.Model(inputs, Branching()(inputs)), tmp_path / "a.stablehlo", what="sequence")
+    assert keras.config.is_traceback_filtering_enabled()

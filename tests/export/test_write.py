@@ -1,5 +1,6 @@
 """`export`: what it refuses before it writes, and what lies on the disk afterwards."""
 
+import contextlib
 import json
 import sys
 
@@ -98,7 +99,9 @@ def test_a_layer_that_assigns_when_it_is_called_is_left_as_it_was(layer, what, t
     model = around(layer(), RGLRU(return_sequences=True))
     before = [keras.ops.convert_to_numpy(each) for each in model.variables]
     form = {"jax": "stablehlo", "torch": "pt2", "tensorflow": "saved_model"}[BACKEND]
-    export(model, tmp_path / f"m{write.FORMATS[form].suffix}", what=what)
+    told = pytest.warns(match=r"no variable from call to call, .* Got a model that assigns [\w/]+\.$")
+    with told if BACKEND == "jax" else contextlib.nullcontext():
+        export(model, tmp_path / f"m{write.FORMATS[form].suffix}", what=what)
     for each, value in zip(model.variables, before, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(each), value)
 
