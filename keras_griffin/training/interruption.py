@@ -40,9 +40,9 @@ class NotedSignals:
         if self._sentence is not None:
             print(f"\n{self._sentence}", file=sys.stderr)
 
-    def end(self) -> NoReturn:
-        """Raise `Interrupted` for SIGINT, or `Terminated` for SIGTERM."""
-        raise Terminated if self.received == signal.SIGTERM else Interrupted
+    def end(self, signal_number: int | None = None) -> NoReturn:
+        """Raise `Interrupted` for SIGINT, or `Terminated` for SIGTERM; by default for the one received."""
+        raise Terminated if (signal_number or self.received) == signal.SIGTERM else Interrupted
 
 
 @contextlib.contextmanager

@@ -84,18 +84,18 @@ class RunCourse(keras.callbacks.Callback):
         place = {"step": self.step, "epoch": epoch, "start": start, "is_stopped": is_stopped}
         self._write(self.step, arrays, {**place, "first_epoch": self.first_epoch, "callbacks": states})
 
-    def agree(self) -> bool:
-        """Stop every process if one must stop; return whether Ctrl-C stops one, by `stop_on_interrupt`."""
+    def agree(self) -> tuple[int, bool]:
+        """Stop every process if one must stop; return a signal that ends all, or 0, and whether `stop_on_interrupt` does.
+
+        A signal that arrives after its process was asked ends all at the next batch, not its process alone at this one.
+        """
         interrupted = any(callback.is_interrupted for callback in self.others if isinstance(callback, StopOnInterrupt))
         received, is_stopping, is_interrupted = self._processes.largest(
             self.noted.received or 0, int(self.model.stop_training), int(interrupted)
         )
-        # Never clear it: a signal may have arrived since.
-        if received:
-            self.noted.received = received
         if is_stopping:
             self.model.stop_training = True
-        return bool(is_interrupted)
+        return received, bool(is_interrupted)
 
     def close_logs(self) -> None:
         """Close the files that `fit` leaves open when an exception ends it."""
@@ -142,25 +142,24 @@ class _After(keras.callbacks.Callback):
                 # TensorFlow would begin a step without a batch, and change weights before it notices.
                 raise StopIteration
             return
-        course.agree()
+        received, _ = course.agree()
         self._is_cut = self.model.stop_training
-        is_signalled = course.noted.received is not None
-        if self._is_cut or is_signalled or course.step - self._saved_step >= course.save_every:
+        if self._is_cut or received or course.step - self._saved_step >= course.save_every:
             course.save(self._epoch, done)
             self._saved_step = course.step
-        if is_signalled:
-            course.noted.end()
+        if received:
+            course.noted.end(received)
 
     def on_epoch_end(self, epoch, logs=None):
         """Save the end of an epoch, unless it was cut short."""
         course = self._course
-        is_interrupted = course.agree()
+        received, is_interrupted = course.agree()
         if not self._is_cut:
             # After the Ctrl-C of `stop_on_interrupt` the run may resume; if another callback ended it, it may not.
             course.save(epoch + 1, 0, is_stopped=self.model.stop_training and not is_interrupted)
             self._saved_step = course.step
-        if course.noted.received is not None:
-            course.noted.end()
+        if received:
+            course.noted.end(received)
 
 
 class _BarFromTheStart(keras.callbacks.ProgbarLogger):
