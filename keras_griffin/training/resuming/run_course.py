@@ -85,7 +85,7 @@ class RunCourse(keras.callbacks.Callback):
         self._write(self.step, arrays, {**place, "first_epoch": self.first_epoch, "callbacks": states})
 
     def agree(self) -> tuple[int, bool]:
-        """Stop every process if one must stop; return a signal that ends all, or 0, and whether `stop_on_interrupt` does.
+        """Stop every process if one must stop; return a signal that ends all, or 0, and if `stop_on_interrupt` does.
 
         A signal that arrives after its process was asked ends all at the next batch, not its process alone at this one.
         """
