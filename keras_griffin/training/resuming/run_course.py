@@ -87,7 +87,7 @@ class RunCourse(keras.callbacks.Callback):
     def agree(self) -> tuple[int, bool]:
         """Stop every process if one must stop; return a signal that ends all, or 0, and if `stop_on_interrupt` does.
 
-        A signal that arrives after its process was asked ends all at the next batch, not its process alone at this one.
+        A signal that arrives after its process was asked counts in the next agreement, not in its process alone.
         """
         interrupted = any(callback.is_interrupted for callback in self.others if isinstance(callback, StopOnInterrupt))
         received, is_stopping, is_interrupted = self._processes.largest(
@@ -96,6 +96,12 @@ class RunCourse(keras.callbacks.Callback):
         if is_stopping:
             self.model.stop_training = True
         return received, bool(is_interrupted)
+
+    def end_if_signalled(self) -> None:
+        """End every process if one has a signal by now; a save takes long enough for one to arrive."""
+        received, _ = self.agree()
+        if received:
+            self.noted.end(received)
 
     def close_logs(self) -> None:
         """Close the files that `fit` leaves open when an exception ends it."""
@@ -147,19 +153,17 @@ class _After(keras.callbacks.Callback):
         if self._is_cut or received or course.step - self._saved_step >= course.save_every:
             course.save(self._epoch, done)
             self._saved_step = course.step
-        if received:
-            course.noted.end(received)
+            course.end_if_signalled()
 
     def on_epoch_end(self, epoch, logs=None):
         """Save the end of an epoch, unless it was cut short."""
         course = self._course
-        received, is_interrupted = course.agree()
+        _, is_interrupted = course.agree()
         if not self._is_cut:
             # After the Ctrl-C of `stop_on_interrupt` the run may resume; if another callback ended it, it may not.
             course.save(epoch + 1, 0, is_stopped=self.model.stop_training and not is_interrupted)
             self._saved_step = course.step
-        if received:
-            course.noted.end(received)
+        course.end_if_signalled()
 
 
 class _BarFromTheStart(keras.callbacks.ProgbarLogger):

@@ -48,40 +48,60 @@ def test_what_ends_an_epoch_in_its_middle_is_saved_there(tmp_path):
     assert log.csv_file.closed
 
 
+class Others(Processes):
+    """A process beside others, which have a signal from one agreement on; its own arrives right after another."""
+
+    def __init__(self, signals, told_from=None, arrives_after=None, number=signal.SIGTERM):
+        super().__init__()
+        self.signals, self.told_from, self.arrives_after, self.number = signals, told_from, arrives_after, number
+        self.agreements = 0
+
+    def largest(self, *numbers):
+        self.agreements += 1
+        received, *rest = numbers
+        if self.told_from is not None and self.agreements >= self.told_from:
+            received = max(received, self.number)
+        if self.agreements == self.arrives_after:
+            self.signals.note(self.number, None)
+        return [received, *rest]
+
+
 @pytest.mark.parametrize("number, ends_by", [(signal.SIGTERM, Terminated), (signal.SIGINT, Interrupted)])
-@pytest.mark.parametrize("agreement, ended", [(2, (3, 0, 3, False)), (5, (6, 1, 1, False))])
-def test_a_signal_after_its_process_was_asked_ends_all_at_the_next_batch(number, ends_by, agreement, ended):
-    class Asked(Processes):
-        """The signal arrives once the others have the answer of this process."""
-
-        agreements = 0
-
-        def largest(self, *numbers):
-            self.agreements += 1
-            answer = super().largest(*numbers)
-            if self.agreements == agreement:
-                signals.note(number, None)
-            return answer
-
+@pytest.mark.parametrize(
+    "agreement, saves",
+    [
+        (2, [(3, 0, 3, False)]),
+        # The fifth is at an epoch's end, before its save, and the sixth after it.
+        (5, [(5, 1, 0, False)]),
+        (6, [(5, 1, 0, False), (6, 1, 1, False)]),
+        (11, [(5, 1, 0, False), (10, 2, 0, False)]),
+    ],
+)
+def test_a_signal_after_its_process_was_asked_ends_all_at_the_next_agreement(number, ends_by, agreement, saves):
     signals = NotedSignals(None)
-    saves = saves_of(save_every=100, processes=Asked(), signals=signals, ends_by=ends_by)
-    assert saves == [(0, 0, 0, False), *[(5, 1, 0, False)] * (agreement == 5), ended]
+    others = Others(signals, arrives_after=agreement, number=number)
+    ended = saves_of(save_every=100, processes=others, signals=signals, ends_by=ends_by)
+    assert ended == [(0, 0, 0, False), *saves]
 
 
 def test_a_signal_that_another_process_had_first_is_no_second_one():
-    class Told(Processes):
-        """Another process has SIGTERM at the second agreement."""
-
-        agreements = 0
-
-        def largest(self, *numbers):
-            self.agreements += 1
-            return [max(numbers[0], signal.SIGTERM * (self.agreements == 2)), *numbers[1:]]
+    signals = NotedSignals(None)
 
     def while_saving(step):
         if step == 2:
             signals.note(signal.SIGTERM, None)
 
+    others = {"processes": Others(signals, told_from=2), "signals": signals, "ends_by": Terminated}
+    assert saves_of(save_every=100, while_saving=while_saving, **others) == [(0, 0, 0, False), (2, 0, 2, False)]
+
+
+@pytest.mark.parametrize("step", [2, 10])
+def test_a_signal_during_a_save_ends_the_run_after_it(step):
     signals = NotedSignals(None)
-    told = {"processes": Told(), "signals": signals, "while_saving": while_saving, "ends_by": Terminated}
-    assert saves_of(save_every=100, **told) == [(0, 0, 0, False), (2, 0, 2, False)]
+
+    def while_saving(at):
+        if at == step:
+            signals.note(signal.SIGTERM, None)
+
+    saves = saves_of(save_every=2, signals=signals, while_saving=while_saving, ends_by=Terminated)
+    assert saves[-1][0] == step
