@@ -13,7 +13,9 @@ with another number of processes. The token file, or folder of them, is one that
 """
 
 import argparse
+import atexit
 import os
+import time
 
 import keras
 from keras_griffin.distribution import (
@@ -58,6 +60,7 @@ def join_processes(find: bool) -> tuple[int, int]:
             if cuda.is_available():
                 cuda.set_device(int(os.environ["LOCAL_RANK"]))
             distributed.init_process_group("nccl" if cuda.is_available() else "gloo")
+            atexit.register(leave_processes)
         if not distributed.is_initialized():
             return 0, 1
         return distributed.get_rank(), distributed.get_world_size()
@@ -68,6 +71,15 @@ def join_processes(find: bool) -> tuple[int, int]:
     import jax
 
     return jax.process_index(), jax.process_count()
+
+
+def leave_processes() -> None:
+    """Leave PyTorch's processes: a thread of gloo still at work would abort the exit."""
+    from torch import distributed
+
+    # FSDP2 keeps those threads alive; they finish their work within this time.
+    time.sleep(0.5)
+    distributed.destroy_process_group()
 
 
 def divide_over_devices(config: GriffinConfig, weights: str) -> None:

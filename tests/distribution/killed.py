@@ -1,5 +1,6 @@
 """docs/examples/train.py as a launcher starts it; at one step a signal ends a process or the launcher, once."""
 
+import atexit
 import json
 import os
 import signal
@@ -74,7 +75,16 @@ def train_in(
     return train(tokens, folder, {**SETTINGS, "rows": rows, "weights": weights, "dtype": dtype})
 
 
+def fail_if_joined() -> None:
+    """Exit with an error if PyTorch's process group is still there."""
+    if sys.modules["torch"].distributed.is_initialized():
+        os._exit(1)
+
+
 if __name__ == "__main__":
+    if keras.backend.backend() == "torch":
+        # Runs after what the example registers.
+        atexit.register(fail_if_joined)
     # As where it isn't installed: in seconds Keras would load it, to set its seed.
     sys.modules["tensorflow"] = None
     folder, tokens, rows, weights, dtype, step, whom = sys.argv[1:]
