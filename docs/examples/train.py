@@ -74,7 +74,7 @@ def join_processes(find: bool) -> tuple[int, int]:
 
 
 def leave_processes() -> None:
-    """Leave PyTorch's processes: a thread of gloo still at work would abort the exit."""
+    """Leave PyTorch's processes: a thread of gloo at work would abort the exit."""
     from torch import distributed
 
     # FSDP2 keeps those threads alive; they finish their work within this time.
